@@ -1,0 +1,2 @@
+//! admin
+pub mod settings;

@@ -1,0 +1,2 @@
+//! downstream
+pub mod settings;

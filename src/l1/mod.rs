@@ -1,0 +1,2 @@
+//! l1
+pub mod settings;

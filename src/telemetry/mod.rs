@@ -1,0 +1,2 @@
+//! telemetry
+pub mod settings;

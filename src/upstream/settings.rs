@@ -1,0 +1,102 @@
+//! What an operator can set about the way to the upstream.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::breaker;
+
+/// Where the upstream listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Host (a name, or an IP address without brackets) and port; a name is resolved anew at each connect.
+    Tcp {
+        /// Host name or IP address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A Unix socket's path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A user name and password for the upstream. `Debug` never shows the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// ACL user; `None` is the default user.
+    pub user: Option<String>,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .field("password", &"<redacted>")
+            .finish()
+    }
+}
+
+/// Which upstream, as whom, and in which database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: Address,
+    /// nearside's own credentials, if it has any.
+    pub credentials: Option<Credentials>,
+    /// Database index.
+    pub db: u32,
+}
+
+/// Which upstream was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// A redis-server of nearside's own for as long as it runs.
+    Private,
+    /// A server that is already there.
+    Endpoint(Endpoint),
+}
+
+/// The upstream side's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Bound on name resolution and connecting.
+    pub connect_timeout: Duration,
+    /// Bound on the handshake after that.
+    pub handshake_timeout: Duration,
+    /// Bound on waiting for a reply while nothing at all arrives.
+    pub request_timeout: Duration,
+    /// Most bytes of replies kept for one client that reads slower than they come; past it the client is cut off.
+    pub output_limit: usize,
+    /// A reply whose header announces more than this is read over an own connection, where back-pressure applies.
+    pub large_reply: usize,
+    /// How long, in all, the lane's reader waits for one client that takes a reply slower than it arrives.
+    pub lane_stall_limit: Duration,
+    /// The circuit breaker.
+    pub breaker: breaker::Settings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(5),
+            output_limit: 64 << 20,
+            large_reply: 1 << 20,
+            lane_stall_limit: Duration::from_millis(100),
+            breaker: breaker::Settings::default(),
+        }
+    }
+}
