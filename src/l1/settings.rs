@@ -35,6 +35,8 @@ pub struct Settings {
     pub max_entry_bytes: usize,
     /// When a key is filled.
     pub admit: Admit,
+    /// Coherence rules taken out by a test; see [`super::Rule`].
+    pub knocked_out: super::RuleSet,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             entry_max_ttl: Duration::from_secs(60),
             max_entry_bytes: 256 << 10,
             admit: Admit::SecondRead,
+            knocked_out: super::RuleSet::none(),
         }
     }
 }

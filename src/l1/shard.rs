@@ -1,0 +1,255 @@
+//! One shard: a hash table over a slab of entries, in SIEVE's order, and its admission window.
+
+use std::collections::HashSet;
+
+use hashbrown::HashTable;
+
+/// Accounted beside an entry's own bytes: its slab slot, its table slot at the table's usual load, and the
+/// allocator's rounding of its one allocation.
+pub const ENTRY_OVERHEAD: usize = std::mem::size_of::<Option<Entry>>() + 24;
+
+/// Stripes of the in-flight counts in one shard.
+const STRIPES: usize = 4096;
+const NONE: u32 = u32::MAX;
+
+/// A key with its reply.
+#[derive(Debug)]
+pub struct Entry {
+    hash: u64,
+    /// The key, then the encoded reply.
+    data: Box<[u8]>,
+    key_len: u32,
+    newer: u32,
+    older: u32,
+    visited: bool,
+    /// In milliseconds of the boot clock; the entry is gone from then on.
+    deadline: u64,
+}
+
+impl Entry {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.data[..self.key_len as usize]
+    }
+
+    /// The encoded reply.
+    pub fn reply(&self) -> &[u8] {
+        &self.data[self.key_len as usize..]
+    }
+
+    /// When it ends, in milliseconds of the boot clock.
+    pub fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.len() + ENTRY_OVERHEAD
+    }
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Shard {
+    table: HashTable<u32>,
+    slab: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+    hand: u32,
+    bytes: usize,
+    max_bytes: usize,
+    in_flight: Box<[u32]>,
+    seen: HashSet<u64, foldhash::fast::FixedState>,
+    seen_before: HashSet<u64, foldhash::fast::FixedState>,
+}
+
+fn stripe(hash: u64) -> usize {
+    usize::try_from(hash >> 40).unwrap_or_default() % STRIPES
+}
+
+impl Shard {
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            table: HashTable::new(),
+            slab: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            hand: NONE,
+            bytes: 0,
+            max_bytes,
+            in_flight: vec![0; STRIPES].into_boxed_slice(),
+            seen: HashSet::default(),
+            seen_before: HashSet::default(),
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.slab.iter().flatten()
+    }
+
+    /// The live entry of `key`; marks it as used.
+    pub fn get(&mut self, hash: u64, key: &[u8], now: u64) -> Option<&Entry> {
+        let at = self.find(hash, key)?;
+        if self.entry(at).deadline <= now {
+            self.remove_at(at);
+            return None;
+        }
+        let entry = self.entry_mut(at);
+        entry.visited = true;
+        Some(entry)
+    }
+
+    /// Puts a reply in, in the place of any other of its key, and evicts down to the bound. The evicted are counted.
+    pub fn insert(&mut self, hash: u64, key: &[u8], reply: &[u8], deadline: u64) -> u64 {
+        self.remove(hash, key);
+        let mut data = Vec::with_capacity(key.len() + reply.len());
+        data.extend_from_slice(key);
+        data.extend_from_slice(reply);
+        let entry = Entry {
+            hash,
+            data: data.into_boxed_slice(),
+            key_len: u32::try_from(key.len()).expect("a request's argument is at most 512 MiB"),
+            newer: NONE,
+            older: self.newest,
+            visited: false,
+            deadline,
+        };
+        let bytes = entry.bytes();
+        if bytes > self.max_bytes {
+            return 0;
+        }
+        let mut evicted = 0;
+        while self.bytes + bytes > self.max_bytes && self.evict() {
+            evicted += 1;
+        }
+        let mut entry = entry;
+        entry.older = self.newest;
+        self.bytes += bytes;
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.slab[at as usize] = Some(entry);
+                at
+            }
+            None => {
+                self.slab.push(Some(entry));
+                u32::try_from(self.slab.len() - 1).expect("memory bounds the entries far below 2^32")
+            }
+        };
+        if self.newest != NONE {
+            let newest = self.newest;
+            self.entry_mut(newest).newer = at;
+        }
+        self.newest = at;
+        if self.oldest == NONE {
+            self.oldest = at;
+        }
+        let slab = &self.slab;
+        self.table.insert_unique(hash, at, |&at| slab[at as usize].as_ref().map_or(0, |entry| entry.hash));
+        evicted
+    }
+
+    /// Drops the entry of `key`; whether there was one.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
+        match self.find(hash, key) {
+            Some(at) => {
+                self.remove_at(at);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Drops every entry and gives their memory back.
+    pub fn clear(&mut self) {
+        self.table = HashTable::new();
+        self.slab = Vec::new();
+        self.free = Vec::new();
+        (self.newest, self.oldest, self.hand) = (NONE, NONE, NONE);
+        self.bytes = 0;
+    }
+
+    pub fn begin_write(&mut self, hash: u64) {
+        self.in_flight[stripe(hash)] += 1;
+    }
+
+    pub fn end_write(&mut self, hash: u64) {
+        let count = &mut self.in_flight[stripe(hash)];
+        debug_assert!(*count > 0, "every end of a write follows its beginning");
+        *count = count.saturating_sub(1);
+    }
+
+    pub fn write_in_flight(&self, hash: u64) -> bool {
+        self.in_flight[stripe(hash)] > 0
+    }
+
+    /// Whether a missed key was read before within the window, which is as many keys as the shard holds; notes this read.
+    pub fn admits(&mut self, hash: u64) -> bool {
+        if self.seen.contains(&hash) || self.seen_before.contains(&hash) {
+            return true;
+        }
+        if self.seen.len() >= self.table.len().max(1024) {
+            self.seen_before = std::mem::take(&mut self.seen);
+        }
+        self.seen.insert(hash);
+        false
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        self.table.find(hash, |&at| self.entry(at).key() == key).copied()
+    }
+
+    fn entry(&self, at: u32) -> &Entry {
+        self.slab[at as usize].as_ref().expect("table and list name only slots in use")
+    }
+
+    fn entry_mut(&mut self, at: u32) -> &mut Entry {
+        self.slab[at as usize].as_mut().expect("table and list name only slots in use")
+    }
+
+    fn remove_at(&mut self, at: u32) {
+        let entry = self.slab[at as usize].take().expect("table and list name only slots in use");
+        if let Ok(found) = self.table.find_entry(entry.hash, |&slot| slot == at) {
+            found.remove();
+        }
+        self.free.push(at);
+        self.bytes -= entry.bytes();
+        if self.hand == at {
+            self.hand = entry.newer;
+        }
+        if entry.newer == NONE {
+            self.newest = entry.older;
+        } else {
+            self.entry_mut(entry.newer).older = entry.older;
+        }
+        if entry.older == NONE {
+            self.oldest = entry.newer;
+        } else {
+            self.entry_mut(entry.older).newer = entry.newer;
+        }
+    }
+
+    /// Evicts one entry: the hand goes from the oldest on, forgives what was used since it last came by.
+    fn evict(&mut self) -> bool {
+        let mut at = if self.hand == NONE { self.oldest } else { self.hand };
+        if at == NONE {
+            return false;
+        }
+        while self.entry(at).visited {
+            self.entry_mut(at).visited = false;
+            let newer = self.entry(at).newer;
+            at = if newer == NONE { self.oldest } else { newer };
+        }
+        self.hand = at;
+        self.remove_at(at);
+        true
+    }
+}

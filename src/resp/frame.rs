@@ -1,0 +1,234 @@
+//! Walking reply frames, RESP2 and RESP3, as the bytes arrive.
+//!
+//! [`FrameWalker`] keeps only the counts of what is still missing, so it can stop at any byte; what it meets
+//! it tells a [`Sink`].
+
+use std::fmt;
+
+/// Longest line of a header, a double, a boolean or a big number.
+const HEADER_LIMIT: usize = 64 * 1024;
+
+/// The upstream's bytes are no RESP; nothing behind them can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameError(pub &'static str);
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// What a walk tells of the frame it goes through.
+pub trait Sink {
+    /// A header of a bulk or aggregate (`$ = ! * ~ % > |`) with its count, -1 for the RESP2 nulls.
+    fn header(&mut self, kind: u8, n: i64);
+    /// A whole short line: `_`, `#`, `,` or `(`; `text` without kind and line break.
+    fn scalar(&mut self, kind: u8, text: &[u8]);
+    /// Bytes of a `+`, `-` or `:` line, kind and line break included, in as many parts as they came.
+    fn line(&mut self, bytes: &[u8]);
+    /// Bytes of a bulk's body, in as many parts as they came, without the line break.
+    fn body(&mut self, bytes: &[u8]);
+    /// A bulk's body has ended.
+    fn body_end(&mut self);
+}
+
+/// A sink that wants to know nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Ignore;
+
+impl Sink for Ignore {
+    fn header(&mut self, _: u8, _: i64) {}
+    fn scalar(&mut self, _: u8, _: &[u8]) {}
+    fn line(&mut self, _: &[u8]) {}
+    fn body(&mut self, _: &[u8]) {}
+    fn body_end(&mut self) {}
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// Between elements.
+    Start,
+    /// Inside a `+`, `-` or `:` line; `cr` says that its last byte so far was a CR.
+    Line { cr: bool },
+    /// Inside a bulk's body: bytes of it and then of its line break that are missing.
+    Body { left: u64, ending: u8 },
+}
+
+/// How far one call went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// Bytes gone through.
+    pub consumed: usize,
+    /// The frame ended there.
+    pub done: bool,
+}
+
+/// Walks one frame after another.
+#[derive(Debug)]
+pub struct FrameWalker {
+    open: Vec<u64>,
+    within: Within,
+    begun: bool,
+}
+
+impl Default for FrameWalker {
+    fn default() -> Self {
+        Self { open: Vec::new(), within: Within::Start, begun: false }
+    }
+}
+
+impl FrameWalker {
+    /// Whether a frame has begun and not ended.
+    #[must_use]
+    pub fn in_frame(&self) -> bool {
+        self.begun
+    }
+
+    /// Goes on through the current frame, to its end at most.
+    ///
+    /// # Errors
+    /// The bytes are no RESP.
+    pub fn walk<S: Sink>(&mut self, buf: &[u8], sink: &mut S) -> Result<Walked, FrameError> {
+        let mut at = 0;
+        while at < buf.len() {
+            match self.within {
+                Within::Start => {
+                    let (used, ended) = self.element(&buf[at..], sink)?;
+                    if used == 0 {
+                        break;
+                    }
+                    self.begun = true;
+                    at += used;
+                    if ended && self.close() {
+                        return Ok(Walked { consumed: at, done: true });
+                    }
+                }
+                Within::Line { cr } => {
+                    let (used, ended, cr) = line_end(&buf[at..], cr);
+                    sink.line(&buf[at..at + used]);
+                    at += used;
+                    self.within = if ended { Within::Start } else { Within::Line { cr } };
+                    if ended && self.close() {
+                        return Ok(Walked { consumed: at, done: true });
+                    }
+                }
+                Within::Body { left, ending } => {
+                    let rest = &buf[at..];
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    if take > 0 {
+                        sink.body(&rest[..take]);
+                        at += take;
+                    }
+                    let left = left - take as u64;
+                    let skip = if left == 0 { usize::from(ending).min(buf.len() - at) } else { 0 };
+                    at += skip;
+                    let ending = ending - u8::try_from(skip).unwrap_or_default();
+                    self.within = Within::Body { left, ending };
+                    if left == 0 && ending == 0 {
+                        self.within = Within::Start;
+                        sink.body_end();
+                        if self.close() {
+                            return Ok(Walked { consumed: at, done: true });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Walked { consumed: at, done: false })
+    }
+
+    /// One element has ended; whether the frame has ended with it.
+    fn close(&mut self) -> bool {
+        while let Some(left) = self.open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                return false;
+            }
+            self.open.pop();
+        }
+        self.begun = false;
+        true
+    }
+
+    /// Starts the element at the start of `buf`: bytes used (0 when its first line is not whole yet), whether it ended.
+    fn element<S: Sink>(&mut self, buf: &[u8], sink: &mut S) -> Result<(usize, bool), FrameError> {
+        let kind = buf[0];
+        if matches!(kind, b'+' | b'-' | b':') {
+            self.within = Within::Line { cr: false };
+            self.begun = true;
+            let (used, ended, cr) = line_end(buf, false);
+            sink.line(&buf[..used]);
+            self.within = if ended { Within::Start } else { Within::Line { cr } };
+            return Ok((used, ended));
+        }
+        let Some(lf) = buf.iter().take(HEADER_LIMIT).position(|&b| b == b'\n') else {
+            return if buf.len() >= HEADER_LIMIT { Err(FrameError("a header line without an end")) } else { Ok((0, false)) };
+        };
+        if lf < 2 || buf[lf - 1] != b'\r' {
+            return Err(FrameError("a header line without CR"));
+        }
+        let text = &buf[1..lf - 1];
+        match kind {
+            b'_' | b'#' | b',' | b'(' => {
+                sink.scalar(kind, text);
+                Ok((lf + 1, true))
+            }
+            b'$' | b'=' | b'!' => {
+                let n = parse_integer(text).filter(|n| *n >= -1).ok_or(FrameError("a bulk length that is no number"))?;
+                sink.header(kind, n);
+                if n >= 0 {
+                    self.within = Within::Body { left: n.unsigned_abs(), ending: 2 };
+                }
+                Ok((lf + 1, n < 0))
+            }
+            b'*' | b'~' | b'%' | b'>' | b'|' => {
+                let n = parse_integer(text).filter(|n| (-1..=1 << 40).contains(n)).ok_or(FrameError("an aggregate length that is no number"))?;
+                sink.header(kind, n);
+                let mut elements = n.max(0).unsigned_abs() * if matches!(kind, b'%' | b'|') { 2 } else { 1 };
+                // An attribute stands before the element it describes and does not count as one.
+                elements += u64::from(kind == b'|');
+                if elements > 0 {
+                    self.open.push(elements);
+                }
+                Ok((lf + 1, elements == 0))
+            }
+            _ => Err(FrameError("an unknown kind of frame")),
+        }
+    }
+}
+
+/// Up to where the line goes: bytes used, whether it ended, whether its last byte is a CR.
+fn line_end(buf: &[u8], cr: bool) -> (usize, bool, bool) {
+    if cr && buf.first() == Some(&b'\n') {
+        return (1, true, false);
+    }
+    let mut from = 0;
+    while let Some(found) = buf[from..].iter().position(|&b| b == b'\n') {
+        let lf = from + found;
+        if lf > 0 && buf[lf - 1] == b'\r' {
+            return (lf + 1, true, false);
+        }
+        from = lf + 1;
+    }
+    (buf.len(), false, buf.last() == Some(&b'\r'))
+}
+
+/// A signed decimal integer, nothing else.
+#[must_use]
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    let mut n: i64 = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        n = n.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+    }
+    Some(if negative { -n } else { n })
+}

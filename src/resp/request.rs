@@ -1,0 +1,227 @@
+//! Scanning a client's requests: multibulk arrays and inline commands, with Redis's own limits and texts.
+
+use std::fmt;
+use std::ops::Range;
+
+/// Longest header or inline line.
+const LINE_LIMIT: usize = 64 * 1024;
+/// Longest bulk argument, Redis's default `proto-max-bulk-len`.
+const BULK_LIMIT: i64 = 512 << 20;
+
+/// The client broke the protocol; the text is Redis's own and follows `-ERR `.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestError(pub String);
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Protocol error: {}", self.0)
+    }
+}
+
+fn fault<T>(text: &str) -> Result<T, RequestError> {
+    Err(RequestError(text.to_owned()))
+}
+
+/// What [`RequestScanner::scan`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scanned {
+    /// More bytes are needed.
+    Incomplete,
+    /// A multibulk request of `end` bytes; its arguments are in [`RequestScanner::args`].
+    Request {
+        /// Bytes the request takes.
+        end: usize,
+    },
+    /// An inline request of `end` bytes (line break included) with its arguments unquoted; no arguments for a blank line.
+    Inline {
+        /// Bytes the request takes.
+        end: usize,
+        /// Its arguments.
+        args: Vec<Vec<u8>>,
+    },
+}
+
+/// Finds the requests in a growing buffer. The buffer passed to [`Self::scan`] always starts at the current
+/// request; what was scanned already is not scanned again.
+#[derive(Debug, Default)]
+pub struct RequestScanner {
+    args: Vec<Range<usize>>,
+    at: usize,
+    searched: usize,
+    missing: usize,
+    body: Option<usize>,
+}
+
+impl RequestScanner {
+    /// The arguments of the request that was found, as ranges of its buffer.
+    #[must_use]
+    pub fn args(&self) -> &[Range<usize>] {
+        &self.args
+    }
+
+    /// Makes ready for the next request.
+    pub fn reset(&mut self) {
+        self.args.clear();
+        self.at = 0;
+        self.searched = 0;
+        self.missing = 0;
+        self.body = None;
+    }
+
+    /// Looks for a whole request at the start of `buf`.
+    ///
+    /// # Errors
+    /// The bytes are no request; the connection is to be closed after the error reply.
+    pub fn scan(&mut self, buf: &[u8]) -> Result<Scanned, RequestError> {
+        if self.at == 0 {
+            match buf.first() {
+                None => return Ok(Scanned::Incomplete),
+                Some(b'*') => {}
+                Some(_) => return self.scan_inline(buf),
+            }
+            let Some((n, next)) = self.number(buf, "too big mbulk count string", "invalid multibulk length")? else {
+                return Ok(Scanned::Incomplete);
+            };
+            if n > i64::from(i32::MAX) {
+                return fault("invalid multibulk length");
+            }
+            if n <= 0 {
+                return Ok(Scanned::Inline { end: next, args: Vec::new() });
+            }
+            self.at = next;
+            self.searched = next;
+            self.missing = usize::try_from(n).unwrap_or_default();
+        }
+        while self.missing > 0 {
+            let len = match self.body {
+                Some(len) => len,
+                None => match buf.get(self.at) {
+                    None => return Ok(Scanned::Incomplete),
+                    Some(b'$') => {
+                        let Some((n, next)) = self.number(buf, "too big bulk count string", "invalid bulk length")?
+                        else {
+                            return Ok(Scanned::Incomplete);
+                        };
+                        if !(0..=BULK_LIMIT).contains(&n) {
+                            return fault("invalid bulk length");
+                        }
+                        self.at = next;
+                        let len = usize::try_from(n).unwrap_or_default();
+                        self.body = Some(len);
+                        len
+                    }
+                    Some(other) => {
+                        return Err(RequestError(format!("expected '$', got '{}'", char::from(*other).escape_default())));
+                    }
+                },
+            };
+            if buf.len() < self.at + len + 2 {
+                return Ok(Scanned::Incomplete);
+            }
+            self.args.push(self.at..self.at + len);
+            self.at += len + 2;
+            self.searched = self.at;
+            self.body = None;
+            self.missing -= 1;
+        }
+        Ok(Scanned::Request { end: self.at })
+    }
+
+    /// The number on the header line at `self.at` and where the next line starts.
+    fn number(&mut self, buf: &[u8], too_big: &str, invalid: &str) -> Result<Option<(i64, usize)>, RequestError> {
+        let from = self.searched.max(self.at);
+        let Some(found) = buf[from..].iter().position(|&b| b == b'\r') else {
+            self.searched = buf.len();
+            return if buf.len() - self.at > LINE_LIMIT { fault(too_big) } else { Ok(None) };
+        };
+        let cr = from + found;
+        if buf.len() < cr + 2 {
+            self.searched = cr;
+            return Ok(None);
+        }
+        match super::frame::parse_integer(&buf[self.at + 1..cr]) {
+            Some(n) => Ok(Some((n, cr + 2))),
+            None => fault(invalid),
+        }
+    }
+
+    fn scan_inline(&mut self, buf: &[u8]) -> Result<Scanned, RequestError> {
+        let Some(found) = buf[self.searched..].iter().position(|&b| b == b'\n') else {
+            self.searched = buf.len();
+            return if buf.len() > LINE_LIMIT { fault("too big inline request") } else { Ok(Scanned::Incomplete) };
+        };
+        let newline = self.searched + found;
+        let line = buf[..newline].strip_suffix(b"\r").unwrap_or(&buf[..newline]);
+        match split_inline(line) {
+            Some(args) => Ok(Scanned::Inline { end: newline + 1, args }),
+            None => fault("unbalanced quotes in request"),
+        }
+    }
+}
+
+/// Splits an inline command as Redis does: blanks separate, `"` quotes with escapes, `'` quotes with `\'` alone.
+fn split_inline(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut args = Vec::new();
+    let mut at = 0;
+    loop {
+        while line.get(at).is_some_and(u8::is_ascii_whitespace) {
+            at += 1;
+        }
+        if at >= line.len() {
+            return Some(args);
+        }
+        let mut arg = Vec::new();
+        let mut quote: Option<u8> = None;
+        loop {
+            let Some(&byte) = line.get(at) else {
+                if quote.is_some() {
+                    return None;
+                }
+                break;
+            };
+            match (quote, byte) {
+                (Some(b'"'), b'\\') if at + 1 < line.len() => at += unescape(&line[at..], &mut arg),
+                (Some(b'\''), b'\\') if line.get(at + 1) == Some(&b'\'') => {
+                    arg.push(b'\'');
+                    at += 2;
+                }
+                (Some(q), b) if q == b => {
+                    if line.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace()) {
+                        return None;
+                    }
+                    at += 1;
+                    break;
+                }
+                (None, b'"' | b'\'') => {
+                    quote = Some(byte);
+                    at += 1;
+                }
+                (None, b) if b.is_ascii_whitespace() => break,
+                (_, b) => {
+                    arg.push(b);
+                    at += 1;
+                }
+            }
+        }
+        args.push(arg);
+    }
+}
+
+/// Unescapes what follows a backslash inside double quotes; the bytes taken, backslash included.
+fn unescape(from: &[u8], arg: &mut Vec<u8>) -> usize {
+    if let [_, b'x', high, low, ..] = from
+        && let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16))
+    {
+        arg.push(u8::try_from(high * 16 + low).unwrap_or_default());
+        return 4;
+    }
+    arg.push(match from[1] {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'b' => 8,
+        b'a' => 7,
+        other => other,
+    });
+    2
+}
