@@ -2,14 +2,26 @@
 
 use std::process::ExitCode;
 
-use crate::config::{self, Settings};
+use crate::config::Settings;
+use crate::upstream::private::PrivateServer;
+use crate::upstream::settings::Choice;
 
-/// Shows the settings.
+/// Holds what the settings ask for.
 #[must_use]
 pub fn run(settings: Settings) -> ExitCode {
-    for (key, value) in config::describe(&settings) {
-        println!("{key} = {value}");
+    let Settings { upstream, .. } = settings;
+    let server = match upstream {
+        Choice::Private => PrivateServer::start().map(Some),
+        Choice::Endpoint(_) => Ok(None),
+    };
+    match server {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(_server)) => loop {
+            std::thread::park();
+        },
+        Err(error) => {
+            eprintln!("nearside: {error}");
+            ExitCode::FAILURE
+        }
     }
-    drop(settings);
-    ExitCode::SUCCESS
 }

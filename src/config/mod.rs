@@ -1,7 +1,7 @@
 //! What an operator can set, where from, and what is wrong with it.
 //!
 //! Each room owns and validates nothing but its own `Settings` type; this room composes them. One table,
-//! in [`schema`], has a row a key: how to parse it, how to print it, what a right value looks like. The
+//! in `schema`, has a row a key: how to parse it, how to print it, what a right value looks like. The
 //! file's keys, the environment's variables, the `/config` listing and the example file all follow from
 //! that table, so a new key is one new row.
 //!
