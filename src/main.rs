@@ -1,1 +1,23 @@
-fn main() {}
+//! The program: reads what was asked for and does it.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use nearside::config::{self, Action};
+use nearside::upstream::private;
+
+fn main() -> ExitCode {
+    match config::load(std::env::args_os(), std::env::vars_os()) {
+        Ok(Action::Run(settings)) => nearside::app::run(*settings),
+        Ok(Action::Print(text)) => {
+            // Nobody is left to be told that standard output is closed.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Ok(Action::GuardPrivateServer) => private::guard::run(),
+        Err(failure) => {
+            eprintln!("nearside: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

@@ -1,3 +1,4 @@
 //! upstream
 pub mod breaker;
+pub mod private;
 pub mod settings;

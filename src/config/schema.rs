@@ -1,0 +1,409 @@
+//! The table of everything that can be set: a row a key.
+
+use crate::l1::settings::{Admit, Mode};
+use crate::telemetry::settings::LogFormat;
+
+use super::draft::Draft;
+use super::failure::{Failure, Origin};
+use super::{Settings, address, value};
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Its name; what stands before the dot is the file's section.
+    pub(super) key: &'static str,
+    /// One line of documentation.
+    pub(super) doc: &'static str,
+    /// What a right value is; follows "is not".
+    pub(super) expects: &'static str,
+    /// Its value may hold a password: messages never repeat it.
+    pub(super) secret: bool,
+    /// What the example file has for it.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the test of the example file reads it")
+    )]
+    pub(super) example: Example,
+    /// How to parse it.
+    pub(super) set: Set,
+    /// Its value for people to read, redacted; parses to the same value otherwise.
+    pub(super) show: fn(&Settings) -> String,
+}
+
+/// How a key's text becomes a value.
+#[derive(Debug)]
+pub(super) enum Set {
+    /// One value.
+    One(fn(&mut Draft, &str) -> Result<(), Wrong>),
+    /// Several values: `clear`, then `add` for each.
+    Many {
+        /// Takes out what an earlier source gave.
+        clear: fn(&mut Draft),
+        /// Adds one value.
+        add: fn(&mut Draft, &str) -> Result<(), Wrong>,
+    },
+}
+
+/// Why a value is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is not what [`Row::expects`] says.
+    Shape,
+    /// This, in place of "is not ..." after the value.
+    Because(&'static str),
+}
+
+/// What the example file shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Example {
+    /// The default.
+    Default,
+    /// `"auto"`, which is the default and depends on the machine.
+    Auto,
+    /// There is no default; this, commented out.
+    None(&'static str),
+}
+
+/// Shared by rows of one kind.
+const DURATION: &str = "a duration such as 250ms, 2s or 1m, at most 24h";
+const DURATION_ABOVE_ZERO: &str = "a duration above 0 such as 250ms, 2s or 1m, at most 24h";
+const SIZE: &str = "a size above 0 such as 256KiB, 64MiB, 1GiB or a number of bytes";
+
+const MODES: [(&str, Mode); 2] = [("on", Mode::On), ("off", Mode::Off)];
+const ADMITS: [(&str, Admit); 2] = [
+    ("second-read", Admit::SecondRead),
+    ("always", Admit::Always),
+];
+const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// What stands for "as this machine's limits have it".
+const AUTO: &str = "auto";
+
+fn put<T>(place: &mut T, parsed: Option<T>) -> Result<(), Wrong> {
+    *place = parsed.ok_or(Wrong::Shape)?;
+    Ok(())
+}
+
+/// Every key. Keys without a section come first, as TOML wants it.
+pub(super) static TABLE: &[Row] = &[
+    Row {
+        key: "upstream",
+        doc: "The Redis behind nearside, or `private` for a redis-server of its own for as long as it runs.",
+        expects: "redis://[user:password@]host[:port][/db], unix:/path or private",
+        secret: true,
+        example: Example::None("redis://127.0.0.1:6379"),
+        set: Set::One(|draft, text| {
+            draft.upstream = Some(address::upstream(text)?);
+            Ok(())
+        }),
+        show: |settings| address::show_upstream(&settings.upstream),
+    },
+    Row {
+        key: "listen",
+        doc: "Where clients connect; host:port or unix:/path, several if need be.",
+        expects: "host:port or unix:/path",
+        secret: false,
+        example: Example::Default,
+        set: Set::Many {
+            clear: |draft| draft.downstream.listen.clear(),
+            add: |draft, text| {
+                draft.downstream.listen.push(address::listen(text)?);
+                Ok(())
+            },
+        },
+        show: |settings| {
+            let all: Vec<String> = settings
+                .downstream
+                .listen
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            all.join(", ")
+        },
+    },
+    Row {
+        key: "http",
+        doc: "The HTTP side port, loopback only, or off.",
+        expects: "a loopback ip:port or off",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            draft.admin.http = address::side_port(text)?;
+            Ok(())
+        }),
+        show: |settings| address::show_port(settings.admin.http),
+    },
+    Row {
+        key: "metrics_listen",
+        doc: "A second port with /metrics and the probes alone, for kubelet and Prometheus; any address, or off.",
+        expects: "ip:port or off",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            draft.admin.metrics_listen = address::port(text)?;
+            Ok(())
+        }),
+        show: |settings| address::show_port(settings.admin.metrics_listen),
+    },
+    Row {
+        key: "workers",
+        doc: "Threads that serve clients; auto is the cgroup's CPU limit rounded up, at most 4, and 1 without one.",
+        expects: "a whole number from 1 to 64, or auto",
+        secret: false,
+        example: Example::Auto,
+        set: Set::One(|draft, text| {
+            let parsed = match text {
+                AUTO => Some(draft.limits.workers()),
+                _ => value::whole(text, 1..=64),
+            };
+            put(&mut draft.downstream.workers, parsed)
+        }),
+        show: |settings| settings.downstream.workers.to_string(),
+    },
+    Row {
+        key: "log",
+        doc: "The log's form: text for people, json for collectors.",
+        expects: "one of text, json",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.telemetry.log, value::word(text, &LOG_FORMATS))),
+        show: |settings| value::show_word(&settings.telemetry.log, &LOG_FORMATS),
+    },
+    Row {
+        key: "drain_timeout",
+        doc: "How long open sessions get to finish after SIGTERM or SIGINT.",
+        expects: DURATION,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(&mut draft.downstream.drain_timeout, value::duration(text))
+        }),
+        show: |settings| value::show_duration(settings.downstream.drain_timeout),
+    },
+    Row {
+        key: "max_clients",
+        doc: "Most client connections at a time.",
+        expects: "a whole number from 1 to 1000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.downstream.max_clients,
+                value::whole(text, 1..=1_000_000),
+            )
+        }),
+        show: |settings| settings.downstream.max_clients.to_string(),
+    },
+    Row {
+        key: "connect_timeout",
+        doc: "Bound on resolving the upstream's name and connecting.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.connect_timeout,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.lane.connect_timeout),
+    },
+    Row {
+        key: "handshake_timeout",
+        doc: "Bound on the handshake after that.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.handshake_timeout,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.lane.handshake_timeout),
+    },
+    Row {
+        key: "request_timeout",
+        doc: "Bound on waiting for a reply while nothing at all arrives from the upstream.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.request_timeout,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.lane.request_timeout),
+    },
+    Row {
+        key: "output_limit",
+        doc: "Most bytes of replies kept for one client that reads slower than they come; past it the client is cut off.",
+        expects: SIZE,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(&mut draft.lane.output_limit, value::size_above_zero(text))
+        }),
+        show: |settings| value::show_size(settings.lane.output_limit),
+    },
+    Row {
+        key: "large_reply",
+        doc: "Keys whose replies are larger are read over a connection of the client's own, where back-pressure applies.",
+        expects: SIZE,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.lane.large_reply, value::size_above_zero(text))),
+        show: |settings| value::show_size(settings.lane.large_reply),
+    },
+    Row {
+        key: "lane_stall_limit",
+        doc: "How long, in all, the shared connection waits for one client that takes a reply slower than it arrives.",
+        expects: DURATION,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.lane.lane_stall_limit, value::duration(text))),
+        show: |settings| value::show_duration(settings.lane.lane_stall_limit),
+    },
+    Row {
+        key: "l1.mode",
+        doc: "Whether reads are answered from memory.",
+        expects: "one of on, off",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.l1.mode, value::word(text, &MODES))),
+        show: |settings| value::show_word(&settings.l1.mode, &MODES),
+    },
+    Row {
+        key: "l1.max_bytes",
+        doc: "Bound on keys, values and overhead; auto is a quarter of the cgroup's memory, at most 256MiB, and 64MiB without a limit.",
+        expects: "a size above 0 such as 256KiB, 64MiB, 1GiB or a number of bytes, or auto",
+        secret: false,
+        example: Example::Auto,
+        set: Set::One(|draft, text| {
+            let parsed = match text {
+                AUTO => Some(draft.limits.l1_max_bytes()),
+                _ => value::size_above_zero(text),
+            };
+            put(&mut draft.l1.max_bytes, parsed)
+        }),
+        show: |settings| value::show_size(settings.l1.max_bytes),
+    },
+    Row {
+        key: "l1.max_staleness",
+        doc: "A hit is served only while the upstream was heard from within this time.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.l1.max_staleness,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.l1.max_staleness),
+    },
+    Row {
+        key: "l1.entry_max_ttl",
+        doc: "Longest life of an entry, whatever its TTL upstream.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.l1.entry_max_ttl,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.l1.entry_max_ttl),
+    },
+    Row {
+        key: "l1.max_entry_bytes",
+        doc: "Replies longer than this are not kept.",
+        expects: SIZE,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(&mut draft.l1.max_entry_bytes, value::size_above_zero(text))
+        }),
+        show: |settings| value::show_size(settings.l1.max_entry_bytes),
+    },
+    Row {
+        key: "l1.admit",
+        doc: "When a key is put into L1: on its second-read within the admission window, or always on the first.",
+        expects: "one of second-read, always",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.l1.admit, value::word(text, &ADMITS))),
+        show: |settings| value::show_word(&settings.l1.admit, &ADMITS),
+    },
+    Row {
+        key: "breaker.failure_threshold",
+        doc: "Failures in a row that open the circuit to the upstream.",
+        expects: "a whole number from 1 to 1000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.breaker.failure_threshold,
+                value::whole(text, 1..=1_000_000),
+            )
+        }),
+        show: |settings| settings.lane.breaker.failure_threshold.to_string(),
+    },
+    Row {
+        key: "breaker.recovery_timeout",
+        doc: "Longest wait between probes of an open circuit; the first comes after 1s and each failure doubles it.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.breaker.recovery_timeout,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.lane.breaker.recovery_timeout),
+    },
+    Row {
+        key: "breaker.half_open_max_calls",
+        doc: "Probes under way at a time while the circuit is half-open.",
+        expects: "a whole number from 1 to 1000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.breaker.half_open_max_calls,
+                value::whole(text, 1..=1_000_000),
+            )
+        }),
+        show: |settings| settings.lane.breaker.half_open_max_calls.to_string(),
+    },
+];
+
+impl Row {
+    /// `l1.mode` is `NEARSIDE_L1_MODE`.
+    pub(super) fn variable(&self) -> String {
+        format!("NEARSIDE_{}", self.key.replace('.', "_").to_uppercase())
+    }
+
+    /// The failure for a value at `origin` that reads `shown`.
+    pub(super) fn refuse(&self, origin: &Origin, shown: &str, wrong: Wrong) -> Failure {
+        let shown = if self.secret { "the value" } else { shown };
+        let what = match wrong {
+            Wrong::Shape => format!("{shown} is not {}", self.expects),
+            Wrong::Because(reason) => format!("{shown} {reason}"),
+        };
+        origin.says(self.key, &what)
+    }
+}
+
+/// The row of a key.
+pub(super) fn find(key: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.key == key)
+}
+
+/// The row of a key that the program itself names.
+pub(super) fn row(key: &str) -> &'static Row {
+    find(key).expect("the program names only keys of its table")
+}
