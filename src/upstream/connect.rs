@@ -1,0 +1,286 @@
+//! Connecting to the upstream and the handshakes, every reply of which is checked.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::settings::{Address, Endpoint, Settings};
+use crate::resp::encode;
+use crate::resp::frame::{FrameWalker, Sink};
+
+/// A connection to the upstream.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The node could not be reached or did not answer in time: a failure for the breaker.
+    Unreachable(String),
+    /// The node answered and refused, with its own words: no failure, and nothing that waiting would mend.
+    Refused(String),
+}
+
+impl ConnectError {
+    /// What happened, on one line.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable(reason) | Self::Refused(reason) => reason,
+        }
+    }
+}
+
+/// What a HELLO told of the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// `redis` or `valkey`.
+    pub server: String,
+    /// Its version.
+    pub version: String,
+    /// `standalone`, `cluster` or `sentinel`.
+    pub mode: String,
+    /// `master` or `replica`.
+    pub role: String,
+}
+
+impl Hello {
+    /// Whether the order of pushes and replies on one connection holds there: from Redis 6.2.7 and 7.0.5 on, and in Valkey.
+    #[must_use]
+    pub fn keeps_push_order(&self) -> bool {
+        if self.server != "redis" {
+            return self.server == "valkey";
+        }
+        let mut parts = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        version >= (7, 0, 5) || (version >= (6, 2, 7) && version < (7, 0, 0))
+    }
+
+    /// Reads it from a HELLO reply's bulk strings, in order.
+    #[must_use]
+    pub fn from_parts(parts: &[Vec<u8>]) -> Self {
+        let text = |name: &str| {
+            let at = parts.iter().position(|part| part == name.as_bytes());
+            at.and_then(|at| parts.get(at + 1)).map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        Self {
+            server: text("server").unwrap_or_default(),
+            version: text("version").unwrap_or_default(),
+            mode: text("mode").unwrap_or_default(),
+            role: text("role").unwrap_or_default(),
+        }
+    }
+}
+
+/// Collects a frame's bulk strings and its first line.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// The bulk strings, in order.
+    pub bulks: Vec<Vec<u8>>,
+    /// A simple string, error or integer, kind and line break included.
+    pub line: Vec<u8>,
+    current: Vec<u8>,
+}
+
+impl Sink for Parts {
+    fn header(&mut self, _: u8, _: i64) {}
+    fn scalar(&mut self, _: u8, _: &[u8]) {}
+    fn line(&mut self, bytes: &[u8]) {
+        self.line.extend_from_slice(bytes);
+    }
+    fn body(&mut self, bytes: &[u8]) {
+        self.current.extend_from_slice(bytes);
+    }
+    fn body_end(&mut self) {
+        self.bulks.push(std::mem::take(&mut self.current));
+    }
+}
+
+impl Parts {
+    /// The error's text, if the frame is one.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        let text = self.line.strip_prefix(b"-")?;
+        Some(String::from_utf8_lossy(text).trim_end().to_owned())
+    }
+}
+
+/// Opens a connection, bounded by `connect_timeout`; a name is resolved anew each time.
+///
+/// # Errors
+/// [`ConnectError::Unreachable`].
+pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, ConnectError> {
+    let opening = async {
+        match address {
+            Address::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                Ok(Stream::Tcp(stream))
+            }
+            Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        }
+    };
+    match timeout(settings.connect_timeout, opening).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(ConnectError::Unreachable(format!("cannot connect: {error}"))),
+        Err(_) => Err(ConnectError::Unreachable("connecting took too long".into())),
+    }
+}
+
+/// One request and its reply, during a handshake.
+async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
+    let lost = |error: io::Error| ConnectError::Unreachable(format!("connection lost in the handshake: {error}"));
+    let mut request = Vec::new();
+    encode::request(&mut request, args);
+    stream.write_all(&request).await.map_err(lost)?;
+    let (mut walker, mut parts, mut buf) = (FrameWalker::default(), Parts::default(), Vec::with_capacity(512));
+    loop {
+        if stream.read_buf(&mut buf).await.map_err(lost)? == 0 {
+            return Err(ConnectError::Unreachable("the upstream closed the connection in the handshake".into()));
+        }
+        let walked = walker.walk(&buf, &mut parts).map_err(|e| ConnectError::Unreachable(e.to_string()))?;
+        buf.drain(..walked.consumed);
+        if walked.done {
+            return Ok(parts);
+        }
+    }
+}
+
+/// As [`call`], an error reply being a refusal; `-LOADING` and its like are a node that cannot be reached yet.
+async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
+    let parts = call(stream, args).await?;
+    match parts.error() {
+        None => Ok(parts),
+        Some(text) if ["LOADING", "MASTERDOWN", "BUSY "].iter().any(|prefix| text.starts_with(prefix)) => {
+            Err(ConnectError::Unreachable(text))
+        }
+        Some(text) => Err(ConnectError::Refused(text)),
+    }
+}
+
+async fn introduce(stream: &mut Stream, endpoint: &Endpoint, resp3: bool) -> Result<Hello, ConnectError> {
+    let user = endpoint.credentials.as_ref().map(|c| (c.user.as_deref().unwrap_or("default"), c.password.as_str()));
+    let mut hello = Hello::default();
+    if resp3 {
+        let mut args: Vec<&[u8]> = vec![b"HELLO", b"3"];
+        if let Some((user, password)) = user {
+            args.extend_from_slice(&[b"AUTH", user.as_bytes(), password.as_bytes()]);
+        }
+        hello = Hello::from_parts(&must(stream, &args).await?.bulks);
+    } else if let Some((user, password)) = user {
+        let named = endpoint.credentials.as_ref().is_some_and(|c| c.user.is_some());
+        let mut args: Vec<&[u8]> = vec![b"AUTH"];
+        if named {
+            args.push(user.as_bytes());
+        }
+        args.push(password.as_bytes());
+        must(stream, &args).await?;
+    }
+    if endpoint.db != 0 {
+        must(stream, &[b"SELECT", endpoint.db.to_string().as_bytes()]).await?;
+    }
+    Ok(hello)
+}
+
+/// A lane's connection after its handshake.
+#[derive(Debug)]
+pub struct LaneConnection {
+    /// The connection.
+    pub stream: Stream,
+    /// What the server said of itself.
+    pub hello: Hello,
+    /// Why L1 must stay off there, if it must.
+    pub untracked: Option<String>,
+}
+
+/// Opens a connection for a lane: RESP3, authenticated, its database selected, tracking on where the server lets it.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn open_lane(endpoint: &Endpoint, settings: &Settings, track: bool) -> Result<LaneConnection, ConnectError> {
+    let mut stream = connect(&endpoint.address, settings).await?;
+    let shaking = async {
+        let hello = introduce(&mut stream, endpoint, true).await?;
+        // These two are courtesies; a user without the right to them has a working lane all the same.
+        call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
+        call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
+        let mut untracked = (!hello.keeps_push_order())
+            .then(|| format!("{} {} does not keep pushes and replies in order", hello.server, hello.version));
+        if track && untracked.is_none() {
+            untracked = call(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"]).await?.error();
+        }
+        Ok((hello, untracked))
+    };
+    let (hello, untracked) = timeout(settings.handshake_timeout, shaking)
+        .await
+        .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
+    Ok(LaneConnection { stream, hello, untracked })
+}
+
+/// Opens a connection for one session in its protocol, under its name.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn open_own(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    resp3: bool,
+    name: Option<&[u8]>,
+) -> Result<Stream, ConnectError> {
+    let mut stream = connect(&endpoint.address, settings).await?;
+    let shaking = async {
+        introduce(&mut stream, endpoint, resp3).await?;
+        if let Some(name) = name {
+            call(&mut stream, &[b"CLIENT", b"SETNAME", name]).await?;
+        }
+        Ok(())
+    };
+    timeout(settings.handshake_timeout, shaking)
+        .await
+        .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
+    Ok(stream)
+}
