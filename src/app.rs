@@ -1,27 +1,153 @@
 //! Putting the rooms together.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::config::Settings;
+use crate::admin::{Admin, Facts};
+use crate::config::{Settings, describe};
+use crate::downstream::Downstream;
+use crate::downstream::settings::ListenAddress;
+use crate::l1::L1;
+use crate::telemetry;
+use crate::upstream::clock::now_ms;
+use crate::upstream::lane::Lane;
 use crate::upstream::private::PrivateServer;
 use crate::upstream::settings::Choice;
 
-/// Holds what the settings ask for.
-#[must_use]
-pub fn run(settings: Settings) -> ExitCode {
-    let Settings { upstream, .. } = settings;
-    let server = match upstream {
-        Choice::Private => PrivateServer::start().map(Some),
-        Choice::Endpoint(_) => Ok(None),
+/// Why nearside did not start, on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A running nearside.
+pub struct Running {
+    downstream: Downstream,
+    admin: Admin,
+    lane: Arc<Lane>,
+    l1: Arc<L1>,
+    drain_timeout: Duration,
+    // Last, so that it ends after the sessions.
+    _private: Option<PrivateServer>,
+}
+
+/// Starts nearside on threads of its own.
+///
+/// # Errors
+/// What could not be bound or started.
+pub fn start(settings: &Settings) -> Result<Running, StartError> {
+    let (endpoint, private) = match &settings.upstream {
+        Choice::Endpoint(endpoint) => (endpoint.clone(), None),
+        Choice::Private => {
+            let server = PrivateServer::start().map_err(|error| StartError(error.to_string()))?;
+            let endpoint = server.endpoint().clone();
+            tracing::info!("private redis-server, process {}, on {}", server.pid(), endpoint.address);
+            (endpoint, Some(server))
+        }
     };
-    match server {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(_server)) => loop {
-            std::thread::park();
-        },
-        Err(error) => {
-            eprintln!("nearside: {error}");
-            ExitCode::FAILURE
+    let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
+    let lane = Arc::new(Lane::new(endpoint, settings.lane.clone(), Arc::clone(&l1)));
+    let downstream = Downstream::start(&settings.downstream, &lane).map_err(StartError)?;
+    let config = describe(settings).into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let facts = Facts { lane: Arc::clone(&lane), sessions: Box::new(downstream.session_count()), config };
+    let admin = Admin::start(&settings.admin, facts).map_err(StartError)?;
+    let drain_timeout = settings.downstream.drain_timeout;
+    Ok(Running { downstream, admin, lane, l1, drain_timeout, _private: private })
+}
+
+impl Running {
+    /// Where clients connect, with real ports.
+    #[must_use]
+    pub fn listen(&self) -> Vec<ListenAddress> {
+        self.downstream.addresses().to_vec()
+    }
+
+    /// Where the side port listens.
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.admin.http()
+    }
+
+    /// Every live entry of L1: key and value, `None` for nil.
+    #[must_use]
+    pub fn l1_entries(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        self.l1.entries(now_ms())
+    }
+
+    /// Reads answered from memory so far.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.l1.counters.hits.load(Ordering::Relaxed)
+    }
+
+    /// Replies put into L1 so far.
+    #[must_use]
+    pub fn fills(&self) -> u64 {
+        self.l1.counters.fills.load(Ordering::Relaxed)
+    }
+
+    /// Whether the lane is connected.
+    #[must_use]
+    pub fn lane_is_up(&self) -> bool {
+        self.lane.is_up()
+    }
+
+    /// Takes no new connection, lets every session finish what it has sent, and ends.
+    pub fn stop(self) {
+        let left = self.downstream.drain(self.drain_timeout);
+        if left > 0 {
+            tracing::warn!(sessions = left, "drain_timeout is over; these sessions were cut off");
         }
     }
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+#[must_use]
+pub fn run(settings: Settings) -> ExitCode {
+    telemetry::start_log(&settings.telemetry);
+    let signals = signals();
+    let running = match start(&settings) {
+        Ok(running) => running,
+        Err(error) => {
+            eprintln!("nearside: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    drop(settings);
+    let waited = signals.and_then(|(runtime, mut term, mut int)| {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+        });
+        Ok(())
+    });
+    if let Err(error) = waited {
+        eprintln!("nearside: cannot wait for signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    tracing::info!("draining");
+    running.stop();
+    ExitCode::SUCCESS
+}
+
+type Signals = (tokio::runtime::Runtime, tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+/// Catches the signals before anything is started, so that an early one is not lost.
+fn signals() -> std::io::Result<Signals> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let inside = runtime.enter();
+    let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    drop(inside);
+    Ok((runtime, term, int))
 }

@@ -1,2 +1,127 @@
-//! admin
+//! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
+
 pub mod settings;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::sync::oneshot;
+
+use crate::telemetry::names;
+use crate::upstream::breaker::State;
+use crate::upstream::lane::Lane;
+use settings::Settings;
+
+/// What the side port shows.
+pub struct Facts {
+    /// The lane.
+    pub lane: Arc<Lane>,
+    /// Counts open sessions.
+    pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
+    /// `/config`'s text, secrets redacted.
+    pub config: String,
+}
+
+/// The running side port.
+#[derive(Debug)]
+pub struct Admin {
+    http: Option<SocketAddr>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Admin {
+    /// Binds and serves from now on.
+    ///
+    /// # Errors
+    /// One line on which address could not be bound, and why.
+    pub fn start(settings: &Settings, facts: Facts) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("cannot start the side port: {error}"))?;
+        let facts = Arc::new(facts);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let bind = |address: SocketAddr| {
+            runtime
+                .block_on(tokio::net::TcpListener::bind(address))
+                .and_then(|listener| listener.local_addr().map(|local| (listener, local)))
+                .map_err(|error| format!("cannot listen on {address} for the side port: {error}"))
+        };
+        let http = settings.http.map(bind).transpose()?;
+        let probes = settings.metrics_listen.map(bind).transpose()?;
+        let local = http.as_ref().map(|(_, local)| *local);
+        for (_, address) in http.iter().chain(&probes) {
+            tracing::info!("side port on {address}");
+        }
+        let serve = move || {
+            runtime.block_on(async move {
+                if let Some((listener, _)) = http {
+                    let config = facts.config.clone();
+                    let router = probe_routes(&facts).route("/config", get(|| async move { config }));
+                    tokio::spawn(async move { axum::serve(listener, router).await });
+                }
+                if let Some((listener, _)) = probes {
+                    let router = probe_routes(&facts);
+                    tokio::spawn(async move { axum::serve(listener, router).await });
+                }
+                // Ends when the sender is gone.
+                let _ = stopped.await;
+            });
+        };
+        std::thread::Builder::new()
+            .name("side-port".into())
+            .spawn(serve)
+            .map_err(|error| format!("cannot start the side port: {error}"))?;
+        Ok(Self { http: local, _stop: stop })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http
+    }
+}
+
+fn probe_routes(facts: &Arc<Facts>) -> Router {
+    let facts = Arc::clone(facts);
+    Router::new()
+        .route("/liveness", get(|| async { "ok\n" }))
+        .route("/readiness", get(|| async { "ok\n" }))
+        .route("/startup", get(|| async { "ok\n" }))
+        .route("/metrics", get(move || async move { metrics(&facts) }))
+}
+
+/// The Prometheus text format, 0.0.4.
+fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
+    let l1 = facts.lane.l1();
+    let (entries, bytes) = l1.size();
+    let breaker = match facts.lane.breaker_state() {
+        State::Closed { .. } => 0,
+        State::HalfOpen { .. } => 1,
+        State::Open { .. } => 2,
+    };
+    let counter = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
+    let rows = [
+        (names::HITS, "counter", "Reads answered from memory.", counter(&l1.counters.hits)),
+        (names::MISSES, "counter", "Cacheable reads that went upstream.", counter(&l1.counters.misses)),
+        (names::FILLS, "counter", "Replies put into L1.", counter(&l1.counters.fills)),
+        (names::FILLS_REFUSED, "counter", "Fills refused.", counter(&l1.counters.refused)),
+        (names::INVALIDATIONS, "counter", "Keys named by invalidation pushes.", counter(&l1.counters.invalidations)),
+        (names::CLEARS, "counter", "Times that L1 was dropped whole.", counter(&l1.counters.clears)),
+        (names::EVICTIONS, "counter", "Entries evicted.", counter(&l1.counters.evictions)),
+        (names::ENTRIES, "gauge", "Entries in L1.", entries as u64),
+        (names::BYTES, "gauge", "Accounted bytes of L1.", bytes as u64),
+        (names::SESSIONS, "gauge", "Open client sessions.", (facts.sessions)() as u64),
+        (names::LANE_UP, "gauge", "1 while the lane is up.", u64::from(facts.lane.is_up())),
+        (names::BREAKER, "gauge", "0 closed, 1 half-open, 2 open.", breaker),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in rows {
+        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").expect("writing to a string");
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}

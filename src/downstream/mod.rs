@@ -1,2 +1,260 @@
-//! downstream
+//! The client side: listeners, the workers that run sessions, and the drain.
+//!
+//! Each worker is a thread with a current-thread runtime. One acceptor hands a new socket to the worker
+//! with the fewest sessions; a session never migrates. The first worker also drives the lane, so with one worker
+//! sessions and lane share a thread.
+
 pub mod settings;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::proxy::session::Session;
+use crate::upstream::lane::Lane;
+use crate::upstream::mailbox::Mailbox;
+use settings::{ListenAddress, Settings};
+
+/// A thread with a runtime.
+struct Worker {
+    handle: Handle,
+    sessions: Arc<AtomicUsize>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start(name: String) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(31).build()?;
+        let handle = runtime.handle().clone();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            // Ends when the sender says so or is gone.
+            let _ = runtime.block_on(stopped);
+        })?;
+        Ok(Self { handle, sessions: Arc::default(), stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What a listener accepts.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+enum Socket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// What acceptors and the drain share.
+struct Shared {
+    lane: Arc<Lane>,
+    draining: Arc<AtomicBool>,
+    next_id: AtomicU64,
+    max_clients: usize,
+    open: Mutex<std::collections::HashMap<u64, Arc<Mailbox>>>,
+}
+
+/// The running client side.
+pub struct Downstream {
+    workers: Vec<Worker>,
+    acceptor: Option<Worker>,
+    shared: Arc<Shared>,
+    addresses: Vec<ListenAddress>,
+    close: watch::Sender<bool>,
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
+    // A socket that nobody answers on was left behind; one that is answered is in use.
+    if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path).is_err()
+    {
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}
+
+impl Downstream {
+    /// Binds, and serves from now on.
+    ///
+    /// # Errors
+    /// One line on which address could not be bound, and why.
+    pub fn start(settings: &Settings, lane: &Arc<Lane>) -> Result<Self, String> {
+        let failed = |error: io::Error| format!("cannot start a worker thread: {error}");
+        let workers = (0..settings.workers).map(|n| Worker::start(format!("worker-{n}"))).collect::<Result<Vec<_>, _>>();
+        let workers = workers.map_err(failed)?;
+        let acceptor = Worker::start("acceptor".into()).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            lane: Arc::clone(lane),
+            draining: Arc::default(),
+            next_id: AtomicU64::new(1),
+            max_clients: settings.max_clients,
+            open: Mutex::default(),
+        });
+        let (close, closed) = watch::channel(false);
+        let targets: Vec<_> = workers.iter().map(|w| (w.handle.clone(), Arc::clone(&w.sessions))).collect();
+        let mut addresses = Vec::new();
+        for address in &settings.listen {
+            let _inside = acceptor.handle.enter();
+            let failed = |error: io::Error| format!("cannot listen on {address}: {error}");
+            let listener = match address {
+                ListenAddress::Tcp { host, port } => {
+                    let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), *port)).map_err(failed)?.next();
+                    let found = found.ok_or_else(|| format!("cannot listen on {address}: the name has no address"))?;
+                    let listener = bind_tcp(found).map_err(failed)?;
+                    let port = listener.local_addr().map_err(failed)?.port();
+                    addresses.push(ListenAddress::Tcp { host: host.clone(), port });
+                    Listener::Tcp(listener)
+                }
+                ListenAddress::Unix(path) => {
+                    addresses.push(address.clone());
+                    Listener::Unix(bind_unix(path).map_err(failed)?, path.clone())
+                }
+            };
+            acceptor.handle.spawn(accept(listener, Arc::clone(&shared), targets.clone(), closed.clone()));
+        }
+        for address in &addresses {
+            tracing::info!("listening on {address}");
+        }
+        workers[0].handle.spawn(Arc::clone(lane).run());
+        Ok(Self { workers, acceptor: Some(acceptor), shared, addresses, close })
+    }
+
+    /// Where it listens, with real ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+
+    /// Counts open sessions.
+    pub fn session_count(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.open.lock().len()
+    }
+
+    /// Takes no new connection and lets every session finish what it has sent, for `timeout` at most. How many did not.
+    pub fn drain(mut self, timeout: Duration) -> usize {
+        self.shared.draining.store(true, Ordering::Release);
+        self.close.send_replace(true);
+        self.acceptor.take();
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left: Vec<_> = self.shared.open.lock().values().cloned().collect();
+            if left.is_empty() || Instant::now() >= deadline {
+                self.workers.clear();
+                return left.len();
+            }
+            left.iter().for_each(|mailbox| mailbox.wake());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+async fn accept(
+    listener: Listener,
+    shared: Arc<Shared>,
+    workers: Vec<(Handle, Arc<AtomicUsize>)>,
+    mut closed: watch::Receiver<bool>,
+) {
+    loop {
+        let accepting = async {
+            match &listener {
+                Listener::Tcp(listener) => {
+                    let (socket, _) = listener.accept().await?;
+                    socket.set_nodelay(true)?;
+                    socket.into_std().map(Socket::Tcp)
+                }
+                Listener::Unix(listener, _) => listener.accept().await?.0.into_std().map(Socket::Unix),
+            }
+        };
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            _ = closed.changed() => break,
+        };
+        match accepted {
+            Ok(socket) => admit(socket, &shared, &workers),
+            Err(error) => {
+                // Out of descriptors, most likely: the next try would fail as fast.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    if let Listener::Unix(_, path) = &listener {
+        // Somebody else may have removed it.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Gives a socket to the worker with the fewest sessions.
+fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsize>)]) {
+    if shared.open.lock().len() >= shared.max_clients {
+        let refusal = b"-ERR max number of clients reached\r\n";
+        // The client that is refused may be gone already.
+        let _ = match socket {
+            Socket::Tcp(mut socket) => io::Write::write(&mut socket, refusal),
+            Socket::Unix(mut socket) => io::Write::write(&mut socket, refusal),
+        };
+        return;
+    }
+    let (handle, sessions) =
+        workers.iter().min_by_key(|(_, sessions)| sessions.load(Ordering::Relaxed)).expect("there is a worker");
+    sessions.fetch_add(1, Ordering::Relaxed);
+    let (shared, sessions) = (Arc::clone(shared), Arc::clone(sessions));
+    handle.spawn(async move {
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (lane, draining) = (Arc::clone(&shared.lane), Arc::clone(&shared.draining));
+        match socket {
+            Socket::Tcp(socket) => {
+                if let Ok(stream) = TcpStream::from_std(socket) {
+                    serve(Session::new(stream, id, lane, draining), id, &shared).await;
+                }
+            }
+            Socket::Unix(socket) => {
+                if let Ok(stream) = UnixStream::from_std(socket) {
+                    serve(Session::new(stream, id, lane, draining), id, &shared).await;
+                }
+            }
+        }
+        sessions.fetch_sub(1, Ordering::Relaxed);
+    });
+}
+
+async fn serve<S>(session: Session<S>, id: u64, shared: &Shared)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    shared.open.lock().insert(id, session.mailbox());
+    session.await;
+    shared.open.lock().remove(&id);
+}

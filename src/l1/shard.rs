@@ -168,6 +168,13 @@ impl Shard {
         }
     }
 
+    /// Drops every entry of this hash.
+    pub fn remove_hash(&mut self, hash: u64) {
+        while let Some(&at) = self.table.find(hash, |&at| self.entry(at).hash == hash) {
+            self.remove_at(at);
+        }
+    }
+
     /// Drops every entry and gives their memory back.
     pub fn clear(&mut self) {
         self.table = HashTable::new();

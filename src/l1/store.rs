@@ -163,6 +163,13 @@ impl L1 {
         shard.begin_write(hash);
     }
 
+    /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
+    pub fn begin_write_of(&self, hash: u64) {
+        let mut shard = self.shard(hash).lock();
+        shard.remove_hash(hash);
+        shard.begin_write(hash);
+    }
+
     /// L1 is known to have seen the write that began with the key of this hash.
     pub fn end_write(&self, hash: u64) {
         self.shard(hash).lock().end_write(hash);
@@ -232,7 +239,8 @@ impl L1 {
         true
     }
 
-    fn refuse(&self) -> bool {
+    /// Counts a fill that was refused.
+    pub fn refuse(&self) -> bool {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
         false
     }

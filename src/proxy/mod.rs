@@ -1,1 +1,20 @@
-//! proxy
+//! One session's decisions: where its commands go, what it may be answered from L1, what its writes mean for L1.
+//!
+//! Owns: the [`session`] (a future that is polled by hand: one pass reads, decides, sends and writes, with no
+//! await in it), and the session's own upstream connection ([`own`]).
+//!
+//! ```text
+//!          lane command, nothing outstanding on the own connection, no state there
+//!   Lane <------------------------------------------------------------------------- Own
+//!     |  own command: waits until every lane reply has come, then                    ^
+//!     +------------------------------------------------------------------------------+
+//! ```
+//!
+//! A hit behind outstanding lane replies is deferred: it is looked up when its turn comes, so it needs no watch
+//! on pushes. It may only be deferred at the tail; before any later lane command it is sent as a plain read.
+//!
+//! While replies are outstanding on the own connection every command goes there: it is always right, and a
+//! pipeline of scripts and reads is not held up at each change.
+
+pub mod own;
+pub mod session;

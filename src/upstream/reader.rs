@@ -1,0 +1,394 @@
+//! The lane's reader: a fold over the stream. It knows the pending commands in order, relays each reply to its
+//! session, applies pushes to L1 where they stand, and fills L1 itself, so that no push can come between.
+//! No I/O here: bytes in, effects out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::connect::{Hello, Parts};
+use super::mailbox::Mailbox;
+use super::{FillKeys, Op, Pending};
+use crate::l1::{Fill, L1, Rule};
+use crate::resp::downgrade::Downgrade;
+use crate::resp::frame::{FrameError, FrameWalker, Ignore, Sink, parse_integer};
+
+/// Why a lane came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneEnd {
+    /// The connection was lost, or what came over it made no sense.
+    Lost(String),
+    /// The node no longer is what it was, or says that it is a replica.
+    RoleChanged,
+}
+
+/// The fill at the head of the stream.
+#[derive(Debug, Default)]
+struct Filling {
+    granted: bool,
+    read: bool,
+    poisoned: bool,
+    value: Vec<u8>,
+    ttls: Vec<Option<i64>>,
+}
+
+/// What frame is under way.
+#[derive(Debug)]
+enum Frame {
+    None,
+    Push(PushSink),
+    Reply,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Reader {
+    l1: Arc<L1>,
+    role: String,
+    output_limit: usize,
+    walker: FrameWalker,
+    frame: Frame,
+    /// The frame under way has given bytes to its session already.
+    relayed: bool,
+    downgrade: Downgrade,
+    parts: Parts,
+    /// The first bytes of the reply under way, if it is an error.
+    error: Vec<u8>,
+    filling: Filling,
+    late: Vec<(Box<[u8]>, Vec<u8>, u64)>,
+    dirty: Vec<Arc<Mailbox>>,
+    pub pending: VecDeque<Pending>,
+}
+
+impl Reader {
+    pub fn new(l1: Arc<L1>, role: String, output_limit: usize) -> Self {
+        Self {
+            l1,
+            role,
+            output_limit,
+            walker: FrameWalker::default(),
+            frame: Frame::None,
+            relayed: false,
+            downgrade: Downgrade::default(),
+            parts: Parts::default(),
+            error: Vec::new(),
+            filling: Filling::default(),
+            late: Vec::new(),
+            dirty: Vec::new(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Whether a reply has begun to be handed over and has not ended.
+    pub fn relaying(&self) -> bool {
+        self.relayed
+    }
+
+    /// The session whose reply is under way, if it has more than `window` bytes to take.
+    pub fn congested(&self, window: usize) -> Option<Arc<Mailbox>> {
+        let session = self.pending.front()?.session.as_ref().filter(|_| self.relayed)?;
+        let mail = session.lock();
+        (mail.cut.is_none() && mail.out.len() > window).then(|| Arc::clone(session))
+    }
+
+    /// Takes in what arrived; the bytes used. What is left is an incomplete header and comes again with more behind it.
+    pub fn take(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
+        for (key, reply, sent) in std::mem::take(&mut self.late) {
+            let epoch = self.l1.epoch();
+            self.l1.fill(&Fill { key: &key, reply: &reply, sent, pttl: -1, epoch });
+        }
+        let mut at = 0;
+        while at < buf.len() {
+            let used = self.step(&buf[at..])?;
+            if used == 0 {
+                break;
+            }
+            at += used;
+        }
+        for session in self.dirty.drain(..) {
+            session.wake();
+        }
+        Ok(at)
+    }
+
+    fn step(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
+        let broken = |error: FrameError| LaneEnd::Lost(format!("the upstream broke the protocol: {error}"));
+        if matches!(self.frame, Frame::None) {
+            self.frame = if buf[0] == b'>' { Frame::Push(PushSink::default()) } else { Frame::Reply };
+        }
+        if let Frame::Push(sink) = &mut self.frame {
+            let poison = if self.filling.read && !self.l1.knocked_out(Rule::PushInFill) { self.pending.front() } else { None };
+            let walked = self.walker.walk(buf, &mut Applying { push: sink, l1: &self.l1 }).map_err(broken)?;
+            if let Some(Pending { op: Op::Fill(fill), .. }) = poison {
+                self.filling.poisoned |= sink.flushed || fill.keys.iter().any(|key| sink.named.contains(key));
+            }
+            sink.named.clear();
+            if walked.done {
+                self.frame = Frame::None;
+            } else if !self.walker.in_frame() {
+                self.frame = Frame::None;
+            }
+            return Ok(walked.consumed);
+        }
+        let Some(head) = self.pending.front() else {
+            return Err(LaneEnd::Lost("the upstream answered what nobody asked".into()));
+        };
+        let relays = match &head.op {
+            Op::Relay | Op::Write(_) => true,
+            Op::Fill(_) => self.filling.granted && !self.filling.read,
+            Op::Marker { .. } | Op::Probe => false,
+        };
+        if relays { self.relay(buf).map_err(broken) } else { self.keep(buf).map_err(broken) }?.map_or(Ok(0), |(used, done)| {
+            if done {
+                self.ended()?;
+            }
+            Ok(used)
+        })
+    }
+
+    /// Goes on through a reply that is for nobody, keeping what is needed of it.
+    fn keep(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
+        let walked = self.walker.walk(buf, &mut self.parts)?;
+        if walked.consumed == 0 {
+            return Ok(None);
+        }
+        Ok(Some((walked.consumed, walked.done)))
+    }
+
+    /// Goes on through a reply and hands it to its session.
+    fn relay(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
+        let head = self.pending.front().expect("the caller has looked");
+        let session = head.session.as_ref().expect("a relayed command has a session");
+        let mut mail = session.lock();
+        let fresh = !self.relayed;
+        let cut = mail.cut.is_some();
+        let walked = if head.resp2 && !cut {
+            self.walker.walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+        } else {
+            self.walker.walk(buf, &mut Ignore)?
+        };
+        if walked.consumed == 0 {
+            return Ok(None);
+        }
+        let bytes = &buf[..walked.consumed];
+        if !head.resp2 && !cut {
+            mail.out.extend_from_slice(bytes);
+        }
+        if mail.out.len() > self.output_limit {
+            mail.cut = Some("it reads slower than its replies come, and more than output_limit was waiting");
+            mail.out = Vec::new();
+        }
+        if walked.done {
+            mail.answered += 1;
+        }
+        drop(mail);
+        if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, session)) {
+            self.dirty.push(Arc::clone(session));
+        }
+        if fresh && bytes[0] == b'-' || !self.error.is_empty() {
+            self.error.extend_from_slice(&bytes[..bytes.len().min(64)]);
+        }
+        if let Op::Fill(_) = head.op
+            && self.filling.value.len() <= self.l1.settings().max_entry_bytes.saturating_mul(64)
+        {
+            self.filling.value.extend_from_slice(bytes);
+        }
+        self.relayed = true;
+        Ok(Some((walked.consumed, walked.done)))
+    }
+
+    /// The reply under way has ended.
+    fn ended(&mut self) -> Result<(), LaneEnd> {
+        self.frame = Frame::None;
+        self.relayed = false;
+        self.downgrade = Downgrade::default();
+        let error = std::mem::take(&mut self.error);
+        let parts = std::mem::take(&mut self.parts);
+        let head = self.pending.front().expect("a reply has ended, so a command was pending");
+        self.l1.prove(head.sent);
+        if let Op::Fill(fill) = &head.op {
+            let filling = &mut self.filling;
+            if !filling.granted {
+                filling.granted = true;
+                filling.poisoned = parts.line != b"+OK\r\n";
+            } else if !filling.read {
+                filling.read = true;
+                filling.poisoned |= !error.is_empty();
+            } else {
+                filling.ttls.push(parts.line.strip_prefix(b":").and_then(|n| parse_integer(n.trim_ascii_end())));
+            }
+            if filling.ttls.len() < fill.keys.len() {
+                return self.judge(&error);
+            }
+        }
+        let head = self.pending.pop_front().expect("looked at above");
+        match head.op {
+            Op::Relay => {}
+            Op::Write(keys) => keys.as_slice().iter().for_each(|&hash| self.l1.end_write(hash)),
+            Op::Fill(fill) => {
+                let filling = std::mem::take(&mut self.filling);
+                self.fill(&fill, &filling, head.sent);
+            }
+            Op::Marker { release, open } => {
+                release.iter().for_each(|&hash| self.l1.end_write(hash));
+                if open > 0 {
+                    self.l1.open(open);
+                }
+                if let Some(session) = head.session {
+                    session.lock().fences += 1;
+                }
+            }
+            Op::Probe => {
+                let role = Hello::from_parts(&parts.bulks).role;
+                if parts.error().is_none() && role != self.role {
+                    return Err(LaneEnd::RoleChanged);
+                }
+            }
+        }
+        self.judge(&error)
+    }
+
+    /// What an error reply says about the lane itself.
+    fn judge(&self, error: &[u8]) -> Result<(), LaneEnd> {
+        if error.starts_with(b"-READONLY") && self.role == "master" {
+            return Err(LaneEnd::RoleChanged);
+        }
+        if error.starts_with(b"-NOPERM") {
+            self.l1.clear();
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, keys: &FillKeys, filling: &Filling, sent: u64) {
+        if filling.poisoned {
+            self.l1.refuse();
+            return;
+        }
+        let elements = if keys.array { split_array(&filling.value) } else { Some(vec![filling.value.as_slice()]) };
+        let Some(elements) = elements.filter(|elements| elements.len() == keys.keys.len()) else {
+            self.l1.refuse();
+            return;
+        };
+        for ((key, reply), ttl) in keys.keys.iter().zip(elements).zip(&filling.ttls) {
+            match ttl {
+                Some(_) if self.l1.knocked_out(Rule::FillInReader) => self.late.push((key.clone(), reply.to_vec(), sent)),
+                Some(pttl) => {
+                    self.l1.fill(&Fill { key, reply, sent, pttl: *pttl, epoch: keys.epoch });
+                }
+                None => {
+                    self.l1.refuse();
+                }
+            }
+        }
+    }
+
+    /// The lane is lost: every command that was sent is answered with `error`, every write released. L1 has been dropped before.
+    pub fn fail(&mut self, error: &str) {
+        let partial = self.relayed;
+        for (at, pending) in self.pending.drain(..).enumerate() {
+            let read_done = at == 0 && self.filling.read;
+            fail_one(&self.l1, pending, error, at == 0 && partial, read_done);
+        }
+    }
+}
+
+/// Ends one command that will get no reply.
+pub fn fail_one(l1: &L1, pending: Pending, error: &str, partial: bool, answered: bool) {
+    let relayed = matches!(pending.op, Op::Relay | Op::Write(_) | Op::Fill(_)) && !answered;
+    let marker = matches!(pending.op, Op::Marker { .. });
+    match pending.op {
+        Op::Write(keys) => keys.as_slice().iter().for_each(|&hash| l1.end_write(hash)),
+        Op::Marker { release, open } => {
+            release.iter().for_each(|&hash| l1.end_write(hash));
+            if open > 0 {
+                l1.open(open);
+            }
+        }
+        Op::Relay | Op::Fill(_) | Op::Probe => {}
+    }
+    let Some(session) = pending.session else {
+        return;
+    };
+    let mut mail = session.lock();
+    if partial && relayed {
+        mail.cut = Some("the upstream was lost in the middle of a reply");
+    } else if relayed {
+        crate::resp::encode::error(&mut mail.out, error);
+    }
+    mail.answered += u64::from(relayed);
+    mail.fences += u64::from(marker);
+    drop(mail);
+    session.wake();
+}
+
+/// The elements of an encoded array of bulks and nulls.
+fn split_array(reply: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = &reply[reply.iter().position(|&b| b == b'\n')? + 1..];
+    let mut elements = Vec::new();
+    let mut walker = FrameWalker::default();
+    while !rest.is_empty() {
+        let walked = walker.walk(rest, &mut Ignore).ok()?;
+        if !walked.done {
+            return None;
+        }
+        let (element, behind) = rest.split_at(walked.consumed);
+        elements.push(element);
+        rest = behind;
+    }
+    Some(elements)
+}
+
+/// What is known of a push that is under way.
+#[derive(Debug, Default)]
+struct PushSink {
+    bulks: u64,
+    invalidation: bool,
+    flushed: bool,
+    current: Vec<u8>,
+    named: Vec<Box<[u8]>>,
+}
+
+/// Applies a push as it is walked.
+struct Applying<'a> {
+    push: &'a mut PushSink,
+    l1: &'a L1,
+}
+
+impl Applying<'_> {
+    fn null(&mut self) {
+        if self.push.invalidation && !self.l1.knocked_out(Rule::NullPush) {
+            self.l1.clear();
+            self.push.flushed = true;
+        }
+    }
+}
+
+impl Sink for Applying<'_> {
+    fn header(&mut self, _: u8, n: i64) {
+        if n < 0 {
+            self.null();
+        }
+    }
+
+    fn scalar(&mut self, kind: u8, _: &[u8]) {
+        if kind == b'_' {
+            self.null();
+        }
+    }
+
+    fn line(&mut self, _: &[u8]) {}
+
+    fn body(&mut self, bytes: &[u8]) {
+        self.push.current.extend_from_slice(bytes);
+    }
+
+    fn body_end(&mut self) {
+        let bulk = std::mem::take(&mut self.push.current);
+        if self.push.bulks == 0 {
+            self.push.invalidation = bulk == b"invalidate";
+        } else if self.push.invalidation {
+            self.l1.invalidate(&bulk);
+            self.push.named.push(bulk.into_boxed_slice());
+        }
+        self.push.bulks += 1;
+    }
+}
