@@ -49,18 +49,36 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         Choice::Private => {
             let server = PrivateServer::start().map_err(|error| StartError(error.to_string()))?;
             let endpoint = server.endpoint().clone();
-            tracing::info!("private redis-server, process {}, on {}", server.pid(), endpoint.address);
+            tracing::info!(
+                "private redis-server, process {}, on {}",
+                server.pid(),
+                endpoint.address
+            );
             (endpoint, Some(server))
         }
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let lane = Arc::new(Lane::new(endpoint, settings.lane.clone(), Arc::clone(&l1)));
     let downstream = Downstream::start(&settings.downstream, &lane).map_err(StartError)?;
-    let config = describe(settings).into_iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-    let facts = Facts { lane: Arc::clone(&lane), sessions: Box::new(downstream.session_count()), config };
+    let config = describe(settings)
+        .into_iter()
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    let facts = Facts {
+        lane: Arc::clone(&lane),
+        sessions: Box::new(downstream.session_count()),
+        config,
+    };
     let admin = Admin::start(&settings.admin, facts).map_err(StartError)?;
     let drain_timeout = settings.downstream.drain_timeout;
-    Ok(Running { downstream, admin, lane, l1, drain_timeout, _private: private })
+    Ok(Running {
+        downstream,
+        admin,
+        lane,
+        l1,
+        drain_timeout,
+        _private: private,
+    })
 }
 
 impl Running {
@@ -104,7 +122,10 @@ impl Running {
     pub fn stop(self) {
         let left = self.downstream.drain(self.drain_timeout);
         if left > 0 {
-            tracing::warn!(sessions = left, "drain_timeout is over; these sessions were cut off");
+            tracing::warn!(
+                sessions = left,
+                "drain_timeout is over; these sessions were cut off"
+            );
         }
     }
 }
@@ -140,14 +161,23 @@ pub fn run(settings: Settings) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-type Signals = (tokio::runtime::Runtime, tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+type Signals = (
+    tokio::runtime::Runtime,
+    tokio::signal::unix::Signal,
+    tokio::signal::unix::Signal,
+);
 
 /// Catches the signals before anything is started, so that an early one is not lost.
 fn signals() -> std::io::Result<Signals> {
     use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let inside = runtime.enter();
-    let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (term, int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     drop(inside);
     Ok((runtime, term, int))
 }

@@ -41,7 +41,9 @@ impl Admin {
     /// # Errors
     /// One line on which address could not be bound, and why.
     pub fn start(settings: &Settings, facts: Facts) -> Result<Self, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| format!("cannot start the side port: {error}"))?;
         let facts = Arc::new(facts);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -61,7 +63,8 @@ impl Admin {
             runtime.block_on(async move {
                 if let Some((listener, _)) = http {
                     let config = facts.config.clone();
-                    let router = probe_routes(&facts).route("/config", get(|| async move { config }));
+                    let router =
+                        probe_routes(&facts).route("/config", get(|| async move { config }));
                     tokio::spawn(async move { axum::serve(listener, router).await });
                 }
                 if let Some((listener, _)) = probes {
@@ -76,7 +79,10 @@ impl Admin {
             .name("side-port".into())
             .spawn(serve)
             .map_err(|error| format!("cannot start the side port: {error}"))?;
-        Ok(Self { http: local, _stop: stop })
+        Ok(Self {
+            http: local,
+            _stop: stop,
+        })
     }
 
     /// Where it listens.
@@ -106,22 +112,81 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
     };
     let counter = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
     let rows = [
-        (names::HITS, "counter", "Reads answered from memory.", counter(&l1.counters.hits)),
-        (names::MISSES, "counter", "Cacheable reads that went upstream.", counter(&l1.counters.misses)),
-        (names::FILLS, "counter", "Replies put into L1.", counter(&l1.counters.fills)),
-        (names::FILLS_REFUSED, "counter", "Fills refused.", counter(&l1.counters.refused)),
-        (names::INVALIDATIONS, "counter", "Keys named by invalidation pushes.", counter(&l1.counters.invalidations)),
-        (names::CLEARS, "counter", "Times that L1 was dropped whole.", counter(&l1.counters.clears)),
-        (names::EVICTIONS, "counter", "Entries evicted.", counter(&l1.counters.evictions)),
+        (
+            names::HITS,
+            "counter",
+            "Reads answered from memory.",
+            counter(&l1.counters.hits),
+        ),
+        (
+            names::MISSES,
+            "counter",
+            "Cacheable reads that went upstream.",
+            counter(&l1.counters.misses),
+        ),
+        (
+            names::FILLS,
+            "counter",
+            "Replies put into L1.",
+            counter(&l1.counters.fills),
+        ),
+        (
+            names::FILLS_REFUSED,
+            "counter",
+            "Fills refused.",
+            counter(&l1.counters.refused),
+        ),
+        (
+            names::INVALIDATIONS,
+            "counter",
+            "Keys named by invalidation pushes.",
+            counter(&l1.counters.invalidations),
+        ),
+        (
+            names::CLEARS,
+            "counter",
+            "Times that L1 was dropped whole.",
+            counter(&l1.counters.clears),
+        ),
+        (
+            names::EVICTIONS,
+            "counter",
+            "Entries evicted.",
+            counter(&l1.counters.evictions),
+        ),
         (names::ENTRIES, "gauge", "Entries in L1.", entries as u64),
-        (names::BYTES, "gauge", "Accounted bytes of L1.", bytes as u64),
-        (names::SESSIONS, "gauge", "Open client sessions.", (facts.sessions)() as u64),
-        (names::LANE_UP, "gauge", "1 while the lane is up.", u64::from(facts.lane.is_up())),
-        (names::BREAKER, "gauge", "0 closed, 1 half-open, 2 open.", breaker),
+        (
+            names::BYTES,
+            "gauge",
+            "Accounted bytes of L1.",
+            bytes as u64,
+        ),
+        (
+            names::SESSIONS,
+            "gauge",
+            "Open client sessions.",
+            (facts.sessions)() as u64,
+        ),
+        (
+            names::LANE_UP,
+            "gauge",
+            "1 while the lane is up.",
+            u64::from(facts.lane.is_up()),
+        ),
+        (
+            names::BREAKER,
+            "gauge",
+            "0 closed, 1 half-open, 2 open.",
+            breaker,
+        ),
     ];
     let mut text = String::new();
     for (name, kind, help, value) in rows {
-        writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").expect("writing to a string");
+        writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        )
+        .expect("writing to a string");
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

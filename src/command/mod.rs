@@ -76,7 +76,11 @@ impl Row {
     #[must_use]
     pub fn takes(&self, arguments: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());
-        if self.arity < 0 { arguments >= arity } else { arguments == arity }
+        if self.arity < 0 {
+            arguments >= arity
+        } else {
+            arguments == arity
+        }
     }
 
     /// The positions of the keys among `arguments` arguments, the name being at 0.
@@ -92,8 +96,24 @@ impl Row {
     }
 }
 
-const fn row(name: &'static str, arity: i16, first: u8, last: i8, step: u8, class: Class, blocking: bool) -> Row {
-    Row { name, arity, first, last, step, class, blocking }
+const fn row(
+    name: &'static str,
+    arity: i16,
+    first: u8,
+    last: i8,
+    step: u8,
+    class: Class,
+    blocking: bool,
+) -> Row {
+    Row {
+        name,
+        arity,
+        first,
+        last,
+        step,
+        class,
+        blocking,
+    }
 }
 
 /// The row of the command called `name`, in any case.

@@ -36,13 +36,21 @@ struct Worker {
 impl Worker {
     fn start(name: String) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(31).build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(31)
+            .build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
             // Ends when the sender says so or is gone.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Self { handle, sessions: Arc::default(), stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            handle,
+            sessions: Arc::default(),
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -86,7 +94,11 @@ pub struct Downstream {
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        None,
+    )?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1024)?;
@@ -111,7 +123,9 @@ impl Downstream {
     /// One line on which address could not be bound, and why.
     pub fn start(settings: &Settings, lane: &Arc<Lane>) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start a worker thread: {error}");
-        let workers = (0..settings.workers).map(|n| Worker::start(format!("worker-{n}"))).collect::<Result<Vec<_>, _>>();
+        let workers = (0..settings.workers)
+            .map(|n| Worker::start(format!("worker-{n}")))
+            .collect::<Result<Vec<_>, _>>();
         let workers = workers.map_err(failed)?;
         let acceptor = Worker::start("acceptor".into()).map_err(failed)?;
         let shared = Arc::new(Shared {
@@ -122,18 +136,28 @@ impl Downstream {
             open: Mutex::default(),
         });
         let (close, closed) = watch::channel(false);
-        let targets: Vec<_> = workers.iter().map(|w| (w.handle.clone(), Arc::clone(&w.sessions))).collect();
+        let targets: Vec<_> = workers
+            .iter()
+            .map(|w| (w.handle.clone(), Arc::clone(&w.sessions)))
+            .collect();
         let mut addresses = Vec::new();
         for address in &settings.listen {
             let _inside = acceptor.handle.enter();
             let failed = |error: io::Error| format!("cannot listen on {address}: {error}");
             let listener = match address {
                 ListenAddress::Tcp { host, port } => {
-                    let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), *port)).map_err(failed)?.next();
-                    let found = found.ok_or_else(|| format!("cannot listen on {address}: the name has no address"))?;
+                    let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), *port))
+                        .map_err(failed)?
+                        .next();
+                    let found = found.ok_or_else(|| {
+                        format!("cannot listen on {address}: the name has no address")
+                    })?;
                     let listener = bind_tcp(found).map_err(failed)?;
                     let port = listener.local_addr().map_err(failed)?.port();
-                    addresses.push(ListenAddress::Tcp { host: host.clone(), port });
+                    addresses.push(ListenAddress::Tcp {
+                        host: host.clone(),
+                        port,
+                    });
                     Listener::Tcp(listener)
                 }
                 ListenAddress::Unix(path) => {
@@ -141,13 +165,24 @@ impl Downstream {
                     Listener::Unix(bind_unix(path).map_err(failed)?, path.clone())
                 }
             };
-            acceptor.handle.spawn(accept(listener, Arc::clone(&shared), targets.clone(), closed.clone()));
+            acceptor.handle.spawn(accept(
+                listener,
+                Arc::clone(&shared),
+                targets.clone(),
+                closed.clone(),
+            ));
         }
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
         workers[0].handle.spawn(Arc::clone(lane).run());
-        Ok(Self { workers, acceptor: Some(acceptor), shared, addresses, close })
+        Ok(Self {
+            workers,
+            acceptor: Some(acceptor),
+            shared,
+            addresses,
+            close,
+        })
     }
 
     /// Where it listens, with real ports.
@@ -194,7 +229,9 @@ async fn accept(
                     socket.set_nodelay(true)?;
                     socket.into_std().map(Socket::Tcp)
                 }
-                Listener::Unix(listener, _) => listener.accept().await?.0.into_std().map(Socket::Unix),
+                Listener::Unix(listener, _) => {
+                    listener.accept().await?.0.into_std().map(Socket::Unix)
+                }
             }
         };
         let accepted = tokio::select! {
@@ -227,8 +264,10 @@ fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsi
         };
         return;
     }
-    let (handle, sessions) =
-        workers.iter().min_by_key(|(_, sessions)| sessions.load(Ordering::Relaxed)).expect("there is a worker");
+    let (handle, sessions) = workers
+        .iter()
+        .min_by_key(|(_, sessions)| sessions.load(Ordering::Relaxed))
+        .expect("there is a worker");
     sessions.fetch_add(1, Ordering::Relaxed);
     let (shared, sessions) = (Arc::clone(shared), Arc::clone(sessions));
     handle.spawn(async move {

@@ -141,7 +141,8 @@ impl Shard {
             }
             None => {
                 self.slab.push(Some(entry));
-                u32::try_from(self.slab.len() - 1).expect("memory bounds the entries far below 2^32")
+                u32::try_from(self.slab.len() - 1)
+                    .expect("memory bounds the entries far below 2^32")
             }
         };
         if self.newest != NONE {
@@ -153,7 +154,9 @@ impl Shard {
             self.oldest = at;
         }
         let slab = &self.slab;
-        self.table.insert_unique(hash, at, |&at| slab[at as usize].as_ref().map_or(0, |entry| entry.hash));
+        self.table.insert_unique(hash, at, |&at| {
+            slab[at as usize].as_ref().map_or(0, |entry| entry.hash)
+        });
         evicted
     }
 
@@ -211,19 +214,27 @@ impl Shard {
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.table.find(hash, |&at| self.entry(at).key() == key).copied()
+        self.table
+            .find(hash, |&at| self.entry(at).key() == key)
+            .copied()
     }
 
     fn entry(&self, at: u32) -> &Entry {
-        self.slab[at as usize].as_ref().expect("table and list name only slots in use")
+        self.slab[at as usize]
+            .as_ref()
+            .expect("table and list name only slots in use")
     }
 
     fn entry_mut(&mut self, at: u32) -> &mut Entry {
-        self.slab[at as usize].as_mut().expect("table and list name only slots in use")
+        self.slab[at as usize]
+            .as_mut()
+            .expect("table and list name only slots in use")
     }
 
     fn remove_at(&mut self, at: u32) {
-        let entry = self.slab[at as usize].take().expect("table and list name only slots in use");
+        let entry = self.slab[at as usize]
+            .take()
+            .expect("table and list name only slots in use");
         if let Ok(found) = self.table.find_entry(entry.hash, |&slot| slot == at) {
             found.remove();
         }
@@ -246,7 +257,11 @@ impl Shard {
 
     /// Evicts one entry: the hand goes from the oldest on, forgives what was used since it last came by.
     fn evict(&mut self) -> bool {
-        let mut at = if self.hand == NONE { self.oldest } else { self.hand };
+        let mut at = if self.hand == NONE {
+            self.oldest
+        } else {
+            self.hand
+        };
         if at == NONE {
             return false;
         }

@@ -73,7 +73,11 @@ impl L1 {
     /// An empty store; `workers` threads will use it.
     #[must_use]
     pub fn new(settings: Settings, workers: usize) -> Self {
-        let shards = if workers <= 1 { 1 } else { (settings.max_bytes >> 20).next_power_of_two().clamp(1, 16) };
+        let shards = if workers <= 1 {
+            1
+        } else {
+            (settings.max_bytes >> 20).next_power_of_two().clamp(1, 16)
+        };
         let each = settings.max_bytes / shards;
         Self {
             shards: (0..shards).map(|_| Mutex::new(Shard::new(each))).collect(),
@@ -214,7 +218,8 @@ impl L1 {
     /// Whether it was put in.
     pub fn fill(&self, fill: &Fill<'_>) -> bool {
         let nil = fill.reply == b"_\r\n";
-        let cap = fill.sent + u64::try_from(self.settings.entry_max_ttl.as_millis()).unwrap_or(u64::MAX / 2);
+        let cap = fill.sent
+            + u64::try_from(self.settings.entry_max_ttl.as_millis()).unwrap_or(u64::MAX / 2);
         let deadline = match fill.pttl {
             -2 if nil => cap,
             -1 if !nil => cap,
@@ -222,7 +227,11 @@ impl L1 {
             _ if self.knocked_out(Rule::Pttl) => cap,
             _ => return self.refuse(),
         };
-        let deadline = if self.knocked_out(Rule::Pttl) { cap } else { deadline };
+        let deadline = if self.knocked_out(Rule::Pttl) {
+            cap
+        } else {
+            deadline
+        };
         if fill.reply.len() > self.settings.max_entry_bytes || fill.epoch != self.epoch() {
             return self.refuse();
         }
@@ -234,7 +243,9 @@ impl L1 {
         }
         let evicted = shard.insert(hash, fill.key, fill.reply, deadline);
         drop(shard);
-        self.counters.evictions.fetch_add(evicted, Ordering::Relaxed);
+        self.counters
+            .evictions
+            .fetch_add(evicted, Ordering::Relaxed);
         self.counters.fills.fetch_add(1, Ordering::Relaxed);
         true
     }
@@ -305,10 +316,20 @@ impl L1 {
     pub fn entries(&self, now: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            for entry in shard.lock().entries().filter(|entry| entry.deadline() > now) {
+            for entry in shard
+                .lock()
+                .entries()
+                .filter(|entry| entry.deadline() > now)
+            {
                 let reply = entry.reply();
-                let value = reply.iter().position(|&b| b == b'\n').filter(|_| reply[0] == b'$');
-                all.push((entry.key().to_vec(), value.map(|lf| reply[lf + 1..reply.len() - 2].to_vec())));
+                let value = reply
+                    .iter()
+                    .position(|&b| b == b'\n')
+                    .filter(|_| reply[0] == b'$');
+                all.push((
+                    entry.key().to_vec(),
+                    value.map(|lf| reply[lf + 1..reply.len() - 2].to_vec()),
+                ));
             }
         }
         all

@@ -78,7 +78,10 @@ pub struct Own {
 
 impl std::fmt::Debug for Own {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Own").field("expected", &self.expected).field("raw", &self.raw).finish_non_exhaustive()
+        f.debug_struct("Own")
+            .field("expected", &self.expected)
+            .field("raw", &self.raw)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +113,8 @@ impl Sink for Peek {
             if bytes[0] == b':' {
                 self.last_integer.clear();
             }
-            self.last_integer.extend_from_slice(&bytes[..bytes.len().min(32)]);
+            self.last_integer
+                .extend_from_slice(&bytes[..bytes.len().min(32)]);
         }
     }
     fn body(&mut self, bytes: &[u8]) {
@@ -157,11 +161,17 @@ impl Own {
 
     /// Nothing is outstanding and the server holds no subscription of it.
     pub fn is_idle(&self) -> bool {
-        self.expected.is_empty() && !self.raw && self.subscribed == [0; 2] && !self.walker.in_frame()
+        self.expected.is_empty()
+            && !self.raw
+            && self.subscribed == [0; 2]
+            && !self.walker.in_frame()
     }
 
     /// Opens, and writes what is queued. Ready when the attempt to connect has ended, with its outcome.
-    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<Option<Result<(), ConnectError>>, io::Error> {
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Result<(), ConnectError>>, io::Error> {
         let mut outcome = None;
         if let Link::Opening(connecting) = &mut self.link {
             match connecting.as_mut().poll(cx) {
@@ -173,7 +183,9 @@ impl Own {
                 Poll::Ready(Err(error)) => return Ok(Some(Err(error))),
             }
         }
-        let Link::Open(stream) = &mut self.link else { return Ok(outcome) };
+        let Link::Open(stream) = &mut self.link else {
+            return Ok(outcome);
+        };
         while self.written < self.out.len() {
             match Pin::new(&mut *stream).poll_write(cx, &self.out[self.written..]) {
                 Poll::Pending => return Ok(outcome),
@@ -188,13 +200,21 @@ impl Own {
     }
 
     /// Reads into `scratch` what has come; `None` when nothing has.
-    pub fn poll_receive(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> io::Result<Option<usize>> {
-        let Link::Open(stream) = &mut self.link else { return Ok(None) };
+    pub fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        let Link::Open(stream) = &mut self.link else {
+            return Ok(None);
+        };
         let mut buf = ReadBuf::new(scratch);
         match Pin::new(stream).poll_read(cx, &mut buf) {
             Poll::Pending => Ok(None),
             Poll::Ready(Err(error)) => Err(error),
-            Poll::Ready(Ok(())) if buf.filled().is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
             Poll::Ready(Ok(())) => Ok(Some(buf.filled().len())),
         }
     }
@@ -220,7 +240,10 @@ impl Own {
             if walked.consumed == 0 {
                 break;
             }
-            if fresh && !self.is_message_kind() && let Some(Expect::Reply(effect)) = self.expected.front_mut() {
+            if fresh
+                && !self.is_message_kind()
+                && let Some(Expect::Reply(effect)) = self.expected.front_mut()
+            {
                 // Its first byte has come, so it was carried out: said before the client can know of it.
                 before(Ended::Reply(std::mem::take(effect)));
             }
@@ -246,11 +269,21 @@ impl Own {
 
     fn frame_ended(&mut self, peek: &Peek) -> Ended {
         let subscribing = matches!(self.expected.front(), Some(Expect::Confirmations(_)));
-        let in_push_form = peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.subscribed != [0; 2]));
+        let in_push_form =
+            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.subscribed != [0; 2]));
         if in_push_form && peek.first.ends_with(b"subscribe") {
-            let sharded = usize::from(peek.first.starts_with(b"ss") || peek.first.starts_with(b"su"));
-            let sharded = if peek.first == b"subscribe" { 0 } else { sharded };
-            let count = peek.last_integer.strip_prefix(b":").unwrap_or_default().trim_ascii_end();
+            let sharded =
+                usize::from(peek.first.starts_with(b"ss") || peek.first.starts_with(b"su"));
+            let sharded = if peek.first == b"subscribe" {
+                0
+            } else {
+                sharded
+            };
+            let count = peek
+                .last_integer
+                .strip_prefix(b":")
+                .unwrap_or_default()
+                .trim_ascii_end();
             self.subscribed[sharded] = crate::resp::frame::parse_integer(count).unwrap_or(0);
             if let Some(Expect::Confirmations(left)) = self.expected.front_mut() {
                 *left -= 1;
@@ -267,8 +300,13 @@ impl Own {
             return Ended::Nothing;
         }
         match self.expected.pop_front() {
-            Some(Expect::Queued { write }) if write && peek.kind != b'-' && peek.first != b"+QUEUED\r\n" => {
-                Ended::Reply(Effect { unknown: true, ..Effect::default() })
+            Some(Expect::Queued { write })
+                if write && peek.kind != b'-' && peek.first != b"+QUEUED\r\n" =>
+            {
+                Ended::Reply(Effect {
+                    unknown: true,
+                    ..Effect::default()
+                })
             }
             Some(Expect::Reset) if peek.kind == b'+' => Ended::Reset,
             _ => Ended::Nothing,

@@ -178,18 +178,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.sent += 1;
         self.bytes.extend_from_slice(request);
         let session = Some(Arc::clone(&self.mailbox));
-        self.batch.push(Pending { session, sent: self.now, resp2: self.resp2, op });
+        self.batch.push(Pending {
+            session,
+            sent: self.now,
+            resp2: self.resp2,
+            op,
+        });
     }
 
     /// Looks reads up whose turn has come, or sends them.
     fn serve_deferred(&mut self) {
-        while self.sent == self.answered && !self.deferred.is_empty() {
-            let read = self.deferred.remove(0);
-            if let Some(captured) = read.captured {
-                self.out.extend_from_slice(&captured);
-                continue;
+        if self.sent != self.answered {
+            return;
+        }
+        // With the list taken, the first is looked up at once; one that misses makes those behind it wait again.
+        for read in std::mem::take(&mut self.deferred) {
+            match read.captured {
+                Some(captured) => self.out.extend_from_slice(&captured),
+                None => self.read(&read.request, &read.keys, read.array),
             }
-            self.read(&read.request, &read.keys, read.array);
         }
     }
 
@@ -213,26 +220,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return;
             }
         } else if serving
-            && keys.iter().all(|key| self.l1.contains(self.l1.hash(&request[key.clone()]), &request[key.clone()], self.now))
+            && keys.iter().all(|key| {
+                self.l1.contains(
+                    self.l1.hash(&request[key.clone()]),
+                    &request[key.clone()],
+                    self.now,
+                )
+            })
         {
             let captured = self.l1.knocked_out(Rule::WaitingHit).then(|| {
                 let before = self.out.len();
                 self.answer(request, keys, array);
                 self.out.split_off(before)
             });
-            self.deferred.push(Deferred { request: request.to_vec(), keys: keys.to_vec(), array, captured });
+            self.deferred.push(Deferred {
+                request: request.to_vec(),
+                keys: keys.to_vec(),
+                array,
+                captured,
+            });
             return;
         }
         self.flush_deferred();
         self.misses += 1;
         let admitted = self.l1_on
-            && keys.iter().fold(false, |any, key| self.l1.admits(self.l1.hash(&request[key.clone()])) || any);
+            && keys.iter().fold(false, |any, key| {
+                self.l1.admits(self.l1.hash(&request[key.clone()])) || any
+            });
         if !admitted {
             self.queue(request, Op::Relay);
             return;
         }
         let keys: Vec<Box<[u8]>> = keys.iter().map(|key| request[key.clone()].into()).collect();
-        self.bytes.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n");
+        self.bytes
+            .extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n");
         let mut ttls = Vec::new();
         for key in &keys {
             encode::request(&mut ttls, &[b"PTTL", key]);
@@ -251,7 +272,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         for key in keys {
             let key = &request[key.clone()];
-            if self.l1.get(self.l1.hash(key), key, self.now, self.resp2, &mut self.out) == Lookup::Miss {
+            if self
+                .l1
+                .get(self.l1.hash(key), key, self.now, self.resp2, &mut self.out)
+                == Lookup::Miss
+            {
                 self.out.truncate(before);
                 return false;
             }
@@ -280,9 +305,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn command(&mut self, request: &[u8], args: &[Range<usize>], no_lane: bool) -> Flow {
-        let Some(name) = args.first() else { return Flow::Done };
+        let Some(name) = args.first() else {
+            return Flow::Done;
+        };
         let row = command::find(&request[name.clone()]);
-        let own_state = self.pinned || self.watching || self.transaction.is_some() || !self.own_idle() || no_lane;
+        let own_state = self.pinned
+            || self.watching
+            || self.transaction.is_some()
+            || !self.own_idle()
+            || no_lane;
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
         if !own_state {
             match (class, row) {
@@ -302,7 +333,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 (Class::LaneWrite, Some(row)) => {
                     self.flush_deferred();
                     let keys = self.begin_write(row, request, args);
-                    let keys = if let [hash] = keys[..] { Keys::One(hash) } else { Keys::Many(keys.into()) };
+                    let keys = if let [hash] = keys[..] {
+                        Keys::One(hash)
+                    } else {
+                        Keys::Many(keys.into())
+                    };
                     self.queue(request, Op::Write(keys));
                     return Flow::Done;
                 }
@@ -337,13 +372,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.name = None;
                 self.out.extend_from_slice(b"+RESET\r\n");
             }
-            Class::Select if arg(1) == Some(self.lane.endpoint().db.to_string().as_bytes()) && args.len() == 2 => {
+            Class::Select
+                if arg(1) == Some(self.lane.endpoint().db.to_string().as_bytes())
+                    && args.len() == 2 =>
+            {
                 self.out.extend_from_slice(b"+OK\r\n");
             }
             Class::Client => {
                 let sub = arg(1).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
                 match (sub.as_slice(), args.len()) {
-                    (b"SETINFO", 4) | (b"NO-EVICT" | b"NO-TOUCH", 3) => self.out.extend_from_slice(b"+OK\r\n"),
+                    (b"SETINFO", 4) | (b"NO-EVICT" | b"NO-TOUCH", 3) => {
+                        self.out.extend_from_slice(b"+OK\r\n")
+                    }
                     (b"SETNAME", 3) => {
                         let name = arg(2).unwrap_or_default();
                         if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
@@ -385,7 +425,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.own = None;
         }
         self.resp2 = resp2;
-        encode::header(&mut self.out, if resp2 { b'*' } else { b'%' }, if resp2 { 14 } else { 7 });
+        encode::header(
+            &mut self.out,
+            if resp2 { b'*' } else { b'%' },
+            if resp2 { 14 } else { 7 },
+        );
         for (field, value) in [("server", &server.server), ("version", &server.version)] {
             encode::bulk(&mut self.out, field.as_bytes());
             encode::bulk(&mut self.out, value.as_bytes());
@@ -404,7 +448,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends a command over the session's own connection.
-    fn to_own(&mut self, row: Option<&'static Row>, class: Class, request: &[u8], args: &[Range<usize>]) {
+    fn to_own(
+        &mut self,
+        row: Option<&'static Row>,
+        class: Class,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) {
         if self.own.is_none() {
             if let Some(error) = self.lane.unavailable() {
                 encode::error(&mut self.out, &error);
@@ -412,7 +462,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let (lane, resp2, name) = (Arc::clone(&self.lane), self.resp2, self.name.clone());
             self.own = Some(Own::new(Box::pin(async move {
-                let opened = open_own(lane.endpoint(), lane.settings(), !resp2, name.as_deref()).await;
+                let opened =
+                    open_own(lane.endpoint(), lane.settings(), !resp2, name.as_deref()).await;
                 lane.attempted(opened.as_ref().map(|_| ()));
                 opened
             })));
@@ -420,7 +471,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let in_transaction = self.transaction.is_some();
         let unary = args.len() == 1;
         self.blocking = row.is_some_and(|row| row.blocking) && !in_transaction;
-        let sub = args.get(1).map(|range| request[range.clone()].to_ascii_uppercase()).unwrap_or_default();
+        let sub = args
+            .get(1)
+            .map(|range| request[range.clone()].to_ascii_uppercase())
+            .unwrap_or_default();
         let mut effect = Effect::default();
         let mut expect = None;
         match class {
@@ -428,11 +482,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if let (Some(row), Some(queued)) = (row, &mut self.transaction) {
                     // Announced when EXEC is sent; until then nothing is changed.
                     let keys = row.key_positions(args.len()).filter_map(|at| args.get(at));
-                    queued.keys.extend(keys.map(|key| self.l1.hash(&request[key.clone()])));
+                    queued
+                        .keys
+                        .extend(keys.map(|key| self.l1.hash(&request[key.clone()])));
                 }
             }
             Class::LaneWrite | Class::OwnWrite => {
-                effect.keys = row.map(|row| self.begin_write(row, request, args)).unwrap_or_default();
+                effect.keys = row
+                    .map(|row| self.begin_write(row, request, args))
+                    .unwrap_or_default();
             }
             Class::OwnUnknown => effect.unknown = true,
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
@@ -453,18 +511,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Watch => self.watching = true,
             Class::Unwatch if !in_transaction => self.watching = false,
             Class::Subscribe if !in_transaction && args.len() > 1 => {
-                expect = Some(Expect::Confirmations(u32::try_from(args.len() - 1).unwrap_or(u32::MAX)));
+                expect = Some(Expect::Confirmations(
+                    u32::try_from(args.len() - 1).unwrap_or(u32::MAX),
+                ));
             }
             Class::Unsubscribe if !in_transaction => {
                 let own = self.own.as_ref().expect("opened above");
-                let all = u32::try_from(own.subscribed[0].max(own.subscribed[1]).max(1)).unwrap_or(1);
-                let n = if unary { all } else { u32::try_from(args.len() - 1).unwrap_or(u32::MAX) };
+                let all =
+                    u32::try_from(own.subscribed[0].max(own.subscribed[1]).max(1)).unwrap_or(1);
+                let n = if unary {
+                    all
+                } else {
+                    u32::try_from(args.len() - 1).unwrap_or(u32::MAX)
+                };
                 // Without arguments the number of confirmations is the server's to know; such a session stays here.
                 self.pinned |= unary;
                 expect = Some(Expect::Confirmations(n));
             }
-            Class::Client if [&b"TRACKING"[..], b"CACHING", b"REPLY"].contains(&sub.as_slice()) => self.pinned = true,
-            Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => self.pinned = true,
+            Class::Client if [&b"TRACKING"[..], b"CACHING", b"REPLY"].contains(&sub.as_slice()) => {
+                self.pinned = true
+            }
+            Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => {
+                self.pinned = true
+            }
             Class::Reset if unary => expect = Some(Expect::Reset),
             _ => {}
         }
@@ -484,7 +553,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if raw || own.raw {
             own.raw = true;
         } else {
-            own.expected.push_back(expect.unwrap_or(Expect::Reply(effect)));
+            own.expected
+                .push_back(expect.unwrap_or(Expect::Reply(effect)));
         }
     }
 
@@ -498,7 +568,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let mut open = 0;
         let mut release = effect.keys;
-        if effect.unknown && !self.l1.knocked_out(Rule::Closure) && !self.l1.knocked_out(Rule::Marker) {
+        if effect.unknown
+            && !self.l1.knocked_out(Rule::Closure)
+            && !self.l1.knocked_out(Rule::Marker)
+        {
             self.l1.close();
             open = 1;
         }
@@ -510,13 +583,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.fences_raised += 1;
         self.bytes.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
         let session = Some(Arc::clone(&self.mailbox));
-        self.batch.push(Pending { session, sent: self.now, resp2: false, op: Op::Marker { release, open } });
+        self.batch.push(Pending {
+            session,
+            sent: self.now,
+            resp2: false,
+            op: Op::Marker { release, open },
+        });
         self.submit();
     }
 
     /// Drives the own connection; whether anything came.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let Some(mut own) = self.own.take() else { return Ok(false) };
+        let Some(mut own) = self.own.take() else {
+            return Ok(false);
+        };
         let mut news = false;
         let outcome = match own.poll_send(cx) {
             Ok(Some(Err(error))) => {
@@ -534,7 +614,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let received = outcome.and_then(|()| {
             SCRATCH.with_borrow_mut(|scratch| {
                 while self.out.len() - self.written < OUTPUT_WINDOW {
-                    let Some(n) = own.poll_receive(cx, scratch)? else { return Ok(()) };
+                    let Some(n) = own.poll_receive(cx, scratch)? else {
+                        return Ok(());
+                    };
                     relayed = true;
                     own.take(&scratch[..n], &mut self.out, |ended| match ended {
                         Ended::Reply(effect) => effects.merge(effect),
@@ -558,7 +640,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(true);
         }
         if reset {
-            (self.pinned, self.watching, self.transaction, self.resp2, self.name) = (false, false, None, true, None);
+            (
+                self.pinned,
+                self.watching,
+                self.transaction,
+                self.resp2,
+                self.name,
+            ) = (false, false, None, true, None);
             return Ok(true);
         }
         self.blocking &= !own.expected.is_empty();
@@ -569,8 +657,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The own connection could not be opened: what was sent there gets an error each, and nothing of it was carried out.
     fn own_failed(&mut self, own: &mut Own, reason: &str) {
         let address = &self.lane.endpoint().address;
-        let error =
-            self.lane.unavailable().unwrap_or_else(|| format!("UNAVAILABLE upstream {address}: {reason}"));
+        let error = self
+            .lane
+            .unavailable()
+            .unwrap_or_else(|| format!("UNAVAILABLE upstream {address}: {reason}"));
         for _ in 0..own.expected.len() {
             encode::error(&mut self.out, &error);
         }
@@ -612,7 +702,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match scanner.scan(&input[at..]) {
                 Ok(Scanned::Incomplete) => break,
                 Ok(Scanned::Request { end }) => {
-                    if let Flow::Hold = self.command(&input[at..at + end], scanner.args(), no_lane) {
+                    if let Flow::Hold = self.command(&input[at..at + end], scanner.args(), no_lane)
+                    {
                         break;
                     }
                     at += end;
@@ -650,7 +741,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.client_gone || self.closing || (self.input.len() > INPUT_WINDOW && !(self.lane_idle() && self.own_idle())) {
+        if self.client_gone
+            || self.closing
+            || (self.input.len() > INPUT_WINDOW && !(self.lane_idle() && self.own_idle()))
+        {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -691,7 +785,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.out = Vec::new();
             }
         } else if self.out.len() - self.written > self.lane.settings().output_limit {
-            tracing::warn!(session = self.id, "client cut off: more than output_limit was waiting for it");
+            tracing::warn!(
+                session = self.id,
+                "client cut off: more than output_limit was waiting for it"
+            );
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(progress)
@@ -713,13 +810,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.process()?;
         }
         self.submit();
-        self.l1.count(std::mem::take(&mut self.hits), std::mem::take(&mut self.misses));
+        self.l1.count(
+            std::mem::take(&mut self.hits),
+            std::mem::take(&mut self.misses),
+        );
         let answered = self.lane_idle() && self.own_idle();
         progress |= self.poll_write(cx)?;
         if self.client_gone && self.blocking {
             return Ok(Some(true));
         }
-        let subscribed = self.own.as_ref().is_some_and(|own| own.raw || own.subscribed != [0; 2]);
+        let subscribed = self
+            .own
+            .as_ref()
+            .is_some_and(|own| own.raw || own.subscribed != [0; 2]);
         let settled = answered && self.out.is_empty() && self.mailbox.lock().out.is_empty();
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
         if leaving && (settled || self.client_gone && subscribed) && !progress {
@@ -764,7 +867,15 @@ impl<S> Drop for Session<S> {
         if self.l1_on && (open > 0 || !release.is_empty()) {
             let mut bytes = b"*1\r\n$4\r\nPING\r\n".to_vec();
             let op = Op::Marker { release, open };
-            self.lane.submit(&mut bytes, &mut vec![Pending { session: None, sent: now_ms(), resp2: false, op }]);
+            self.lane.submit(
+                &mut bytes,
+                &mut vec![Pending {
+                    session: None,
+                    sent: now_ms(),
+                    resp2: false,
+                    op,
+                }],
+            );
         }
         let mut mail = self.mailbox.lock();
         mail.cut = Some("the client is gone");

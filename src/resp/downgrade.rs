@@ -30,7 +30,10 @@ impl Sink for Downgrading<'_> {
     fn header(&mut self, kind: u8, n: i64) {
         let count = n.max(0).unsigned_abs();
         match kind {
-            _ if n < 0 => self.out.extend_from_slice(if kind == b'*' { b"*-1\r\n" } else { b"$-1\r\n" }),
+            _ if n < 0 => {
+                self.out
+                    .extend_from_slice(if kind == b'*' { b"*-1\r\n" } else { b"$-1\r\n" })
+            }
             b'%' => encode::header(self.out, b'*', count * 2),
             b'*' | b'~' | b'>' => encode::header(self.out, b'*', count),
             b'=' => {
@@ -46,7 +49,9 @@ impl Sink for Downgrading<'_> {
     fn scalar(&mut self, kind: u8, text: &[u8]) {
         match kind {
             b'_' => encode::nil(self.out, true),
-            b'#' => self.out.extend_from_slice(if text == b"t" { b":1\r\n" } else { b":0\r\n" }),
+            b'#' => self
+                .out
+                .extend_from_slice(if text == b"t" { b":1\r\n" } else { b":0\r\n" }),
             _ => encode::bulk(self.out, text),
         }
     }

@@ -41,7 +41,10 @@ pub fn request(out: &mut Vec<u8>, args: &[&[u8]]) {
 /// Appends an error reply; `text` starts with its prefix (`ERR ...`) and holds no line break.
 pub fn error(out: &mut Vec<u8>, text: &str) {
     out.push(b'-');
-    out.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+    out.extend(
+        text.bytes()
+            .map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }),
+    );
     out.extend_from_slice(b"\r\n");
 }
 

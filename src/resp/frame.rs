@@ -73,7 +73,11 @@ pub struct FrameWalker {
 
 impl Default for FrameWalker {
     fn default() -> Self {
-        Self { open: Vec::new(), within: Within::Start, begun: false }
+        Self {
+            open: Vec::new(),
+            within: Within::Start,
+            begun: false,
+        }
     }
 }
 
@@ -100,16 +104,26 @@ impl FrameWalker {
                     self.begun = true;
                     at += used;
                     if ended && self.close() {
-                        return Ok(Walked { consumed: at, done: true });
+                        return Ok(Walked {
+                            consumed: at,
+                            done: true,
+                        });
                     }
                 }
                 Within::Line { cr } => {
                     let (used, ended, cr) = line_end(&buf[at..], cr);
                     sink.line(&buf[at..at + used]);
                     at += used;
-                    self.within = if ended { Within::Start } else { Within::Line { cr } };
+                    self.within = if ended {
+                        Within::Start
+                    } else {
+                        Within::Line { cr }
+                    };
                     if ended && self.close() {
-                        return Ok(Walked { consumed: at, done: true });
+                        return Ok(Walked {
+                            consumed: at,
+                            done: true,
+                        });
                     }
                 }
                 Within::Body { left, ending } => {
@@ -120,7 +134,11 @@ impl FrameWalker {
                         at += take;
                     }
                     let left = left - take as u64;
-                    let skip = if left == 0 { usize::from(ending).min(buf.len() - at) } else { 0 };
+                    let skip = if left == 0 {
+                        usize::from(ending).min(buf.len() - at)
+                    } else {
+                        0
+                    };
                     at += skip;
                     let ending = ending - u8::try_from(skip).unwrap_or_default();
                     self.within = Within::Body { left, ending };
@@ -128,13 +146,19 @@ impl FrameWalker {
                         self.within = Within::Start;
                         sink.body_end();
                         if self.close() {
-                            return Ok(Walked { consumed: at, done: true });
+                            return Ok(Walked {
+                                consumed: at,
+                                done: true,
+                            });
                         }
                     }
                 }
             }
         }
-        Ok(Walked { consumed: at, done: false })
+        Ok(Walked {
+            consumed: at,
+            done: false,
+        })
     }
 
     /// One element has ended; whether the frame has ended with it.
@@ -158,11 +182,19 @@ impl FrameWalker {
             self.begun = true;
             let (used, ended, cr) = line_end(buf, false);
             sink.line(&buf[..used]);
-            self.within = if ended { Within::Start } else { Within::Line { cr } };
+            self.within = if ended {
+                Within::Start
+            } else {
+                Within::Line { cr }
+            };
             return Ok((used, ended));
         }
         let Some(lf) = buf.iter().take(HEADER_LIMIT).position(|&b| b == b'\n') else {
-            return if buf.len() >= HEADER_LIMIT { Err(FrameError("a header line without an end")) } else { Ok((0, false)) };
+            return if buf.len() >= HEADER_LIMIT {
+                Err(FrameError("a header line without an end"))
+            } else {
+                Ok((0, false))
+            };
         };
         if lf < 2 || buf[lf - 1] != b'\r' {
             return Err(FrameError("a header line without CR"));
@@ -174,17 +206,25 @@ impl FrameWalker {
                 Ok((lf + 1, true))
             }
             b'$' | b'=' | b'!' => {
-                let n = parse_integer(text).filter(|n| *n >= -1).ok_or(FrameError("a bulk length that is no number"))?;
+                let n = parse_integer(text)
+                    .filter(|n| *n >= -1)
+                    .ok_or(FrameError("a bulk length that is no number"))?;
                 sink.header(kind, n);
                 if n >= 0 {
-                    self.within = Within::Body { left: n.unsigned_abs(), ending: 2 };
+                    self.within = Within::Body {
+                        left: n.unsigned_abs(),
+                        ending: 2,
+                    };
                 }
                 Ok((lf + 1, n < 0))
             }
             b'*' | b'~' | b'%' | b'>' | b'|' => {
-                let n = parse_integer(text).filter(|n| (-1..=1 << 40).contains(n)).ok_or(FrameError("an aggregate length that is no number"))?;
+                let n = parse_integer(text)
+                    .filter(|n| (-1..=1 << 40).contains(n))
+                    .ok_or(FrameError("an aggregate length that is no number"))?;
                 sink.header(kind, n);
-                let mut elements = n.max(0).unsigned_abs() * if matches!(kind, b'%' | b'|') { 2 } else { 1 };
+                let mut elements =
+                    n.max(0).unsigned_abs() * if matches!(kind, b'%' | b'|') { 2 } else { 1 };
                 // An attribute stands before the element it describes and does not count as one.
                 elements += u64::from(kind == b'|');
                 if elements > 0 {

@@ -79,14 +79,22 @@ impl RequestScanner {
                 Some(b'*') => {}
                 Some(_) => return self.scan_inline(buf),
             }
-            let Some((n, next)) = self.number(buf, "too big mbulk count string", "invalid multibulk length")? else {
+            let Some((n, next)) = self.number(
+                buf,
+                "too big mbulk count string",
+                "invalid multibulk length",
+            )?
+            else {
                 return Ok(Scanned::Incomplete);
             };
             if n > i64::from(i32::MAX) {
                 return fault("invalid multibulk length");
             }
             if n <= 0 {
-                return Ok(Scanned::Inline { end: next, args: Vec::new() });
+                return Ok(Scanned::Inline {
+                    end: next,
+                    args: Vec::new(),
+                });
             }
             self.at = next;
             self.searched = next;
@@ -98,7 +106,8 @@ impl RequestScanner {
                 None => match buf.get(self.at) {
                     None => return Ok(Scanned::Incomplete),
                     Some(b'$') => {
-                        let Some((n, next)) = self.number(buf, "too big bulk count string", "invalid bulk length")?
+                        let Some((n, next)) =
+                            self.number(buf, "too big bulk count string", "invalid bulk length")?
                         else {
                             return Ok(Scanned::Incomplete);
                         };
@@ -111,7 +120,10 @@ impl RequestScanner {
                         len
                     }
                     Some(other) => {
-                        return Err(RequestError(format!("expected '$', got '{}'", char::from(*other).escape_default())));
+                        return Err(RequestError(format!(
+                            "expected '$', got '{}'",
+                            char::from(*other).escape_default()
+                        )));
                     }
                 },
             };
@@ -128,11 +140,20 @@ impl RequestScanner {
     }
 
     /// The number on the header line at `self.at` and where the next line starts.
-    fn number(&mut self, buf: &[u8], too_big: &str, invalid: &str) -> Result<Option<(i64, usize)>, RequestError> {
+    fn number(
+        &mut self,
+        buf: &[u8],
+        too_big: &str,
+        invalid: &str,
+    ) -> Result<Option<(i64, usize)>, RequestError> {
         let from = self.searched.max(self.at);
         let Some(found) = buf[from..].iter().position(|&b| b == b'\r') else {
             self.searched = buf.len();
-            return if buf.len() - self.at > LINE_LIMIT { fault(too_big) } else { Ok(None) };
+            return if buf.len() - self.at > LINE_LIMIT {
+                fault(too_big)
+            } else {
+                Ok(None)
+            };
         };
         let cr = from + found;
         if buf.len() < cr + 2 {
@@ -148,12 +169,21 @@ impl RequestScanner {
     fn scan_inline(&mut self, buf: &[u8]) -> Result<Scanned, RequestError> {
         let Some(found) = buf[self.searched..].iter().position(|&b| b == b'\n') else {
             self.searched = buf.len();
-            return if buf.len() > LINE_LIMIT { fault("too big inline request") } else { Ok(Scanned::Incomplete) };
+            return if buf.len() > LINE_LIMIT {
+                fault("too big inline request")
+            } else {
+                Ok(Scanned::Incomplete)
+            };
         };
         let newline = self.searched + found;
-        let line = buf[..newline].strip_suffix(b"\r").unwrap_or(&buf[..newline]);
+        let line = buf[..newline]
+            .strip_suffix(b"\r")
+            .unwrap_or(&buf[..newline]);
         match split_inline(line) {
-            Some(args) => Ok(Scanned::Inline { end: newline + 1, args }),
+            Some(args) => Ok(Scanned::Inline {
+                end: newline + 1,
+                args,
+            }),
             None => fault("unbalanced quotes in request"),
         }
     }
@@ -186,7 +216,10 @@ fn split_inline(line: &[u8]) -> Option<Vec<Vec<u8>>> {
                     at += 2;
                 }
                 (Some(q), b) if q == b => {
-                    if line.get(at + 1).is_some_and(|next| !next.is_ascii_whitespace()) {
+                    if line
+                        .get(at + 1)
+                        .is_some_and(|next| !next.is_ascii_whitespace())
+                    {
                         return None;
                     }
                     at += 1;
@@ -210,7 +243,10 @@ fn split_inline(line: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// Unescapes what follows a backslash inside double quotes; the bytes taken, backslash included.
 fn unescape(from: &[u8], arg: &mut Vec<u8>) -> usize {
     if let [_, b'x', high, low, ..] = from
-        && let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16))
+        && let (Some(high), Some(low)) = (
+            char::from(*high).to_digit(16),
+            char::from(*low).to_digit(16),
+        )
     {
         arg.push(u8::try_from(high * 16 + low).unwrap_or_default());
         return 4;

@@ -74,7 +74,10 @@ impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Closed { failures: 0 } }
+        Self {
+            settings,
+            state: State::Closed { failures: 0 },
+        }
     }
 
     /// Where it stands.
@@ -93,7 +96,10 @@ impl Breaker {
             }
             State::Open { .. } => false,
             State::HalfOpen { probes, wait } if probes < self.settings.half_open_max_calls => {
-                self.state = State::HalfOpen { probes: probes + 1, wait };
+                self.state = State::HalfOpen {
+                    probes: probes + 1,
+                    wait,
+                };
                 true
             }
             State::HalfOpen { .. } => false,
@@ -110,15 +116,23 @@ impl Breaker {
         let longest = u64::try_from(self.settings.recovery_timeout.as_millis()).unwrap_or(u64::MAX);
         self.state = match self.state {
             State::Closed { failures } if failures + 1 < self.settings.failure_threshold => {
-                State::Closed { failures: failures + 1 }
+                State::Closed {
+                    failures: failures + 1,
+                }
             }
             State::Closed { .. } => {
                 let wait = FIRST_WAIT_MS.min(longest);
-                State::Open { until: now + wait, wait }
+                State::Open {
+                    until: now + wait,
+                    wait,
+                }
             }
             State::HalfOpen { wait, .. } => {
                 let wait = wait.saturating_mul(2).min(longest);
-                State::Open { until: now + wait, wait }
+                State::Open {
+                    until: now + wait,
+                    wait,
+                }
             }
             open @ State::Open { .. } => open,
         };
@@ -140,7 +154,10 @@ mod tests {
 
     #[test]
     fn it_opens_at_the_threshold_and_doubles_up_to_the_bound() {
-        let mut breaker = Breaker::new(Settings { recovery_timeout: Duration::from_secs(3), ..Settings::default() });
+        let mut breaker = Breaker::new(Settings {
+            recovery_timeout: Duration::from_secs(3),
+            ..Settings::default()
+        });
         for _ in 0..4 {
             breaker.failed(0);
             assert!(breaker.admit(0));
@@ -153,7 +170,11 @@ mod tests {
         assert!(!breaker.admit(2999));
         assert!(breaker.admit(3000));
         breaker.failed(3000);
-        assert_eq!(breaker.opens_in(3000), Some(3000), "never longer than recovery_timeout");
+        assert_eq!(
+            breaker.opens_in(3000),
+            Some(3000),
+            "never longer than recovery_timeout"
+        );
         assert!(breaker.admit(6000));
         breaker.succeeded();
         assert_eq!(breaker.state(), State::Closed { failures: 0 });

@@ -23,7 +23,11 @@ pub enum Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -32,7 +36,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -93,8 +101,15 @@ impl Hello {
         if self.server != "redis" {
             return self.server == "valkey";
         }
-        let mut parts = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-        let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        let mut parts = self
+            .version
+            .split('.')
+            .map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (
+            parts.next().unwrap_or(0),
+            parts.next().unwrap_or(0),
+            parts.next().unwrap_or(0),
+        );
         version >= (7, 0, 5) || (version >= (6, 2, 7) && version < (7, 0, 0))
     }
 
@@ -103,7 +118,8 @@ impl Hello {
     pub fn from_parts(parts: &[Vec<u8>]) -> Self {
         let text = |name: &str| {
             let at = parts.iter().position(|part| part == name.as_bytes());
-            at.and_then(|at| parts.get(at + 1)).map(|value| String::from_utf8_lossy(value).into_owned())
+            at.and_then(|at| parts.get(at + 1))
+                .map(|value| String::from_utf8_lossy(value).into_owned())
         };
         Self {
             server: text("server").unwrap_or_default(),
@@ -166,23 +182,35 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
     };
     match timeout(settings.connect_timeout, opening).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(ConnectError::Unreachable(format!("cannot connect: {error}"))),
+        Ok(Err(error)) => Err(ConnectError::Unreachable(format!(
+            "cannot connect: {error}"
+        ))),
         Err(_) => Err(ConnectError::Unreachable("connecting took too long".into())),
     }
 }
 
 /// One request and its reply, during a handshake.
 async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
-    let lost = |error: io::Error| ConnectError::Unreachable(format!("connection lost in the handshake: {error}"));
+    let lost = |error: io::Error| {
+        ConnectError::Unreachable(format!("connection lost in the handshake: {error}"))
+    };
     let mut request = Vec::new();
     encode::request(&mut request, args);
     stream.write_all(&request).await.map_err(lost)?;
-    let (mut walker, mut parts, mut buf) = (FrameWalker::default(), Parts::default(), Vec::with_capacity(512));
+    let (mut walker, mut parts, mut buf) = (
+        FrameWalker::default(),
+        Parts::default(),
+        Vec::with_capacity(512),
+    );
     loop {
         if stream.read_buf(&mut buf).await.map_err(lost)? == 0 {
-            return Err(ConnectError::Unreachable("the upstream closed the connection in the handshake".into()));
+            return Err(ConnectError::Unreachable(
+                "the upstream closed the connection in the handshake".into(),
+            ));
         }
-        let walked = walker.walk(&buf, &mut parts).map_err(|e| ConnectError::Unreachable(e.to_string()))?;
+        let walked = walker
+            .walk(&buf, &mut parts)
+            .map_err(|e| ConnectError::Unreachable(e.to_string()))?;
         buf.drain(..walked.consumed);
         if walked.done {
             return Ok(parts);
@@ -195,15 +223,26 @@ async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError
     let parts = call(stream, args).await?;
     match parts.error() {
         None => Ok(parts),
-        Some(text) if ["LOADING", "MASTERDOWN", "BUSY "].iter().any(|prefix| text.starts_with(prefix)) => {
+        Some(text)
+            if ["LOADING", "MASTERDOWN", "BUSY "]
+                .iter()
+                .any(|prefix| text.starts_with(prefix)) =>
+        {
             Err(ConnectError::Unreachable(text))
         }
         Some(text) => Err(ConnectError::Refused(text)),
     }
 }
 
-async fn introduce(stream: &mut Stream, endpoint: &Endpoint, resp3: bool) -> Result<Hello, ConnectError> {
-    let user = endpoint.credentials.as_ref().map(|c| (c.user.as_deref().unwrap_or("default"), c.password.as_str()));
+async fn introduce(
+    stream: &mut Stream,
+    endpoint: &Endpoint,
+    resp3: bool,
+) -> Result<Hello, ConnectError> {
+    let user = endpoint
+        .credentials
+        .as_ref()
+        .map(|c| (c.user.as_deref().unwrap_or("default"), c.password.as_str()));
     let mut hello = Hello::default();
     if resp3 {
         let mut args: Vec<&[u8]> = vec![b"HELLO", b"3"];
@@ -212,7 +251,10 @@ async fn introduce(stream: &mut Stream, endpoint: &Endpoint, resp3: bool) -> Res
         }
         hello = Hello::from_parts(&must(stream, &args).await?.bulks);
     } else if let Some((user, password)) = user {
-        let named = endpoint.credentials.as_ref().is_some_and(|c| c.user.is_some());
+        let named = endpoint
+            .credentials
+            .as_ref()
+            .is_some_and(|c| c.user.is_some());
         let mut args: Vec<&[u8]> = vec![b"AUTH"];
         if named {
             args.push(user.as_bytes());
@@ -241,24 +283,38 @@ pub struct LaneConnection {
 ///
 /// # Errors
 /// See [`ConnectError`].
-pub async fn open_lane(endpoint: &Endpoint, settings: &Settings, track: bool) -> Result<LaneConnection, ConnectError> {
+pub async fn open_lane(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    track: bool,
+) -> Result<LaneConnection, ConnectError> {
     let mut stream = connect(&endpoint.address, settings).await?;
     let shaking = async {
         let hello = introduce(&mut stream, endpoint, true).await?;
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
         call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
-        let mut untracked = (!hello.keeps_push_order())
-            .then(|| format!("{} {} does not keep pushes and replies in order", hello.server, hello.version));
+        let mut untracked = (!hello.keeps_push_order()).then(|| {
+            format!(
+                "{} {} does not keep pushes and replies in order",
+                hello.server, hello.version
+            )
+        });
         if track && untracked.is_none() {
-            untracked = call(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"]).await?.error();
+            untracked = call(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])
+                .await?
+                .error();
         }
         Ok((hello, untracked))
     };
     let (hello, untracked) = timeout(settings.handshake_timeout, shaking)
         .await
         .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
-    Ok(LaneConnection { stream, hello, untracked })
+    Ok(LaneConnection {
+        stream,
+        hello,
+        untracked,
+    })
 }
 
 /// Opens a connection for one session in its protocol, under its name.

@@ -80,7 +80,14 @@ impl Lane {
             woken: false,
             hello: Hello::default(),
         };
-        Self { endpoint, settings, l1, queue: Mutex::new(queue), waker: AtomicWaker::new(), breaker }
+        Self {
+            endpoint,
+            settings,
+            l1,
+            queue: Mutex::new(queue),
+            waker: AtomicWaker::new(),
+            breaker,
+        }
     }
 
     /// Where it leads.
@@ -138,7 +145,10 @@ impl Lane {
         let address = &self.endpoint.address;
         match self.breaker.lock().opens_in(now_ms()) {
             Some(wait) => {
-                format!("UNAVAILABLE upstream {address}: circuit open, next attempt in {}s", wait.div_ceil(1000))
+                format!(
+                    "UNAVAILABLE upstream {address}: circuit open, next attempt in {}s",
+                    wait.div_ceil(1000)
+                )
             }
             None => format!("UNAVAILABLE upstream {address}: {reason}"),
         }
@@ -193,7 +203,13 @@ impl Lane {
                     queue.standing = Standing::Connecting;
                 }
             }
-            match open_lane(&self.endpoint, &self.settings, self.l1.settings().mode != Mode::Off).await {
+            match open_lane(
+                &self.endpoint,
+                &self.settings,
+                self.l1.settings().mode != Mode::Off,
+            )
+            .await
+            {
                 Ok(connection) => {
                     self.breaker.lock().succeeded();
                     wait = Duration::from_millis(20);
@@ -205,7 +221,10 @@ impl Lane {
                     if was != Standing::Refused {
                         tracing::warn!(upstream = %self.endpoint.address, reason, "no lane: L1 is off, each session gets a connection of its own");
                     }
-                    self.fail_queued(&format!("UNAVAILABLE upstream {}: {reason}", self.endpoint.address));
+                    self.fail_queued(&format!(
+                        "UNAVAILABLE upstream {}: {reason}",
+                        self.endpoint.address
+                    ));
                     sleep(REFUSED_RETRY).await;
                 }
                 Err(ConnectError::Unreachable(reason)) => {
@@ -221,7 +240,12 @@ impl Lane {
     }
 
     fn go_down(&self, reason: String) {
-        let was = std::mem::replace(&mut self.queue.lock().standing, Standing::Down { reason: reason.clone() });
+        let was = std::mem::replace(
+            &mut self.queue.lock().standing,
+            Standing::Down {
+                reason: reason.clone(),
+            },
+        );
         if !matches!(was, Standing::Down { .. }) {
             tracing::warn!(upstream = %self.endpoint.address, reason, "the upstream is not reachable");
         }
@@ -241,13 +265,21 @@ impl Lane {
     }
 
     async fn drive(&self, connection: LaneConnection) {
-        let LaneConnection { stream, hello, untracked } = connection;
+        let LaneConnection {
+            stream,
+            hello,
+            untracked,
+        } = connection;
         tracing::info!(upstream = %self.endpoint.address, server = hello.server, version = hello.version, role = hello.role, "lane up");
         if let Some(reason) = &untracked {
             tracing::warn!(upstream = %self.endpoint.address, reason, "L1 is off: the upstream does not track for us");
             self.l1.close();
         }
-        let reader = Reader::new(Arc::clone(&self.l1), hello.role.clone(), self.settings.output_limit);
+        let reader = Reader::new(
+            Arc::clone(&self.l1),
+            hello.role.clone(),
+            self.settings.output_limit,
+        );
         {
             let mut queue = self.queue.lock();
             queue.standing = Standing::Up;
@@ -334,18 +366,32 @@ impl Driver<'_> {
     fn on_tick(&mut self) -> Option<LaneEnd> {
         let now = now_ms();
         if let Some(oldest) = self.reader.pending.front() {
-            let limit = u64::try_from(self.lane.settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
+            let limit =
+                u64::try_from(self.lane.settings.request_timeout.as_millis()).unwrap_or(u64::MAX);
             if self.stall.is_none() && now.saturating_sub(oldest.sent.max(self.heard)) > limit {
                 return Some(LaneEnd::Lost("no reply within request_timeout".into()));
             }
         }
         let settings = self.lane.l1.settings();
         let third = u64::try_from(settings.max_staleness.as_millis() / 3).unwrap_or(u64::MAX);
-        let quiet = self.lane.l1.proof().is_none_or(|proof| now.saturating_sub(proof) >= third);
-        let probing = self.reader.pending.iter().any(|pending| matches!(pending.op, Op::Probe));
+        let quiet = self
+            .lane
+            .l1
+            .proof()
+            .is_none_or(|proof| now.saturating_sub(proof) >= third);
+        let probing = self
+            .reader
+            .pending
+            .iter()
+            .any(|pending| matches!(pending.op, Op::Probe));
         if quiet && !probing && settings.mode == Mode::On && self.lane.l1.take_used() {
             let mut bytes = b"*1\r\n$5\r\nHELLO\r\n".to_vec();
-            let mut pending = vec![Pending { session: None, sent: now, resp2: false, op: Op::Probe }];
+            let mut pending = vec![Pending {
+                session: None,
+                sent: now,
+                resp2: false,
+                op: Op::Probe,
+            }];
             self.lane.submit(&mut bytes, &mut pending);
         }
         None
@@ -427,8 +473,12 @@ impl Driver<'_> {
             return false;
         }
         session.room.register(cx.waker());
-        let left = limit.saturating_sub(self.stalled).max(Duration::from_millis(1));
-        let (timer, since) = self.stall.get_or_insert_with(|| (Box::pin(sleep(left)), std::time::Instant::now()));
+        let left = limit
+            .saturating_sub(self.stalled)
+            .max(Duration::from_millis(1));
+        let (timer, since) = self
+            .stall
+            .get_or_insert_with(|| (Box::pin(sleep(left)), std::time::Instant::now()));
         if others && since.elapsed() >= left {
             self.stalled += since.elapsed();
             self.stall = None;

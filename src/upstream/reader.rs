@@ -85,7 +85,12 @@ impl Reader {
 
     /// The session whose reply is under way, if it has more than `window` bytes to take.
     pub fn congested(&self, window: usize) -> Option<Arc<Mailbox>> {
-        let session = self.pending.front()?.session.as_ref().filter(|_| self.relayed)?;
+        let session = self
+            .pending
+            .front()?
+            .session
+            .as_ref()
+            .filter(|_| self.relayed)?;
         let mail = session.lock();
         (mail.cut.is_none() && mail.out.len() > window).then(|| Arc::clone(session))
     }
@@ -94,7 +99,13 @@ impl Reader {
     pub fn take(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
         for (key, reply, sent) in std::mem::take(&mut self.late) {
             let epoch = self.l1.epoch();
-            self.l1.fill(&Fill { key: &key, reply: &reply, sent, pttl: -1, epoch });
+            self.l1.fill(&Fill {
+                key: &key,
+                reply: &reply,
+                sent,
+                pttl: -1,
+                epoch,
+            });
         }
         let mut at = 0;
         while at < buf.len() {
@@ -111,15 +122,37 @@ impl Reader {
     }
 
     fn step(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
-        let broken = |error: FrameError| LaneEnd::Lost(format!("the upstream broke the protocol: {error}"));
+        let broken =
+            |error: FrameError| LaneEnd::Lost(format!("the upstream broke the protocol: {error}"));
         if matches!(self.frame, Frame::None) {
-            self.frame = if buf[0] == b'>' { Frame::Push(PushSink::default()) } else { Frame::Reply };
+            self.frame = if buf[0] == b'>' {
+                Frame::Push(PushSink::default())
+            } else {
+                Frame::Reply
+            };
         }
         if let Frame::Push(sink) = &mut self.frame {
-            let poison = if self.filling.read && !self.l1.knocked_out(Rule::PushInFill) { self.pending.front() } else { None };
-            let walked = self.walker.walk(buf, &mut Applying { push: sink, l1: &self.l1 }).map_err(broken)?;
-            if let Some(Pending { op: Op::Fill(fill), .. }) = poison {
-                self.filling.poisoned |= sink.flushed || fill.keys.iter().any(|key| sink.named.contains(key));
+            let poison = if self.filling.read && !self.l1.knocked_out(Rule::PushInFill) {
+                self.pending.front()
+            } else {
+                None
+            };
+            let walked = self
+                .walker
+                .walk(
+                    buf,
+                    &mut Applying {
+                        push: sink,
+                        l1: &self.l1,
+                    },
+                )
+                .map_err(broken)?;
+            if let Some(Pending {
+                op: Op::Fill(fill), ..
+            }) = poison
+            {
+                self.filling.poisoned |=
+                    sink.flushed || fill.keys.iter().any(|key| sink.named.contains(key));
             }
             sink.named.clear();
             if walked.done {
@@ -130,14 +163,21 @@ impl Reader {
             return Ok(walked.consumed);
         }
         let Some(head) = self.pending.front() else {
-            return Err(LaneEnd::Lost("the upstream answered what nobody asked".into()));
+            return Err(LaneEnd::Lost(
+                "the upstream answered what nobody asked".into(),
+            ));
         };
         let relays = match &head.op {
             Op::Relay | Op::Write(_) => true,
             Op::Fill(_) => self.filling.granted && !self.filling.read,
             Op::Marker { .. } | Op::Probe => false,
         };
-        if relays { self.relay(buf).map_err(broken) } else { self.keep(buf).map_err(broken) }?.map_or(Ok(0), |(used, done)| {
+        if relays {
+            self.relay(buf).map_err(broken)
+        } else {
+            self.keep(buf).map_err(broken)
+        }?
+        .map_or(Ok(0), |(used, done)| {
             if done {
                 self.ended()?;
             }
@@ -157,12 +197,16 @@ impl Reader {
     /// Goes on through a reply and hands it to its session.
     fn relay(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
         let head = self.pending.front().expect("the caller has looked");
-        let session = head.session.as_ref().expect("a relayed command has a session");
+        let session = head
+            .session
+            .as_ref()
+            .expect("a relayed command has a session");
         let mut mail = session.lock();
         let fresh = !self.relayed;
         let cut = mail.cut.is_some();
         let walked = if head.resp2 && !cut {
-            self.walker.walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+            self.walker
+                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
         } else {
             self.walker.walk(buf, &mut Ignore)?
         };
@@ -174,14 +218,20 @@ impl Reader {
             mail.out.extend_from_slice(bytes);
         }
         if mail.out.len() > self.output_limit {
-            mail.cut = Some("it reads slower than its replies come, and more than output_limit was waiting");
+            mail.cut = Some(
+                "it reads slower than its replies come, and more than output_limit was waiting",
+            );
             mail.out = Vec::new();
         }
         if walked.done {
             mail.answered += 1;
         }
         drop(mail);
-        if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, session)) {
+        if !self
+            .dirty
+            .last()
+            .is_some_and(|last| Arc::ptr_eq(last, session))
+        {
             self.dirty.push(Arc::clone(session));
         }
         if fresh && bytes[0] == b'-' || !self.error.is_empty() {
@@ -203,7 +253,10 @@ impl Reader {
         self.downgrade = Downgrade::default();
         let error = std::mem::take(&mut self.error);
         let parts = std::mem::take(&mut self.parts);
-        let head = self.pending.front().expect("a reply has ended, so a command was pending");
+        let head = self
+            .pending
+            .front()
+            .expect("a reply has ended, so a command was pending");
         self.l1.prove(head.sent);
         if let Op::Fill(fill) = &head.op {
             let filling = &mut self.filling;
@@ -214,7 +267,12 @@ impl Reader {
                 filling.read = true;
                 filling.poisoned |= !error.is_empty();
             } else {
-                filling.ttls.push(parts.line.strip_prefix(b":").and_then(|n| parse_integer(n.trim_ascii_end())));
+                filling.ttls.push(
+                    parts
+                        .line
+                        .strip_prefix(b":")
+                        .and_then(|n| parse_integer(n.trim_ascii_end())),
+                );
             }
             if filling.ttls.len() < fill.keys.len() {
                 return self.judge(&error);
@@ -223,7 +281,10 @@ impl Reader {
         let head = self.pending.pop_front().expect("looked at above");
         match head.op {
             Op::Relay => {}
-            Op::Write(keys) => keys.as_slice().iter().for_each(|&hash| self.l1.end_write(hash)),
+            Op::Write(keys) => keys
+                .as_slice()
+                .iter()
+                .for_each(|&hash| self.l1.end_write(hash)),
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
                 self.fill(&fill, &filling, head.sent);
@@ -263,16 +324,28 @@ impl Reader {
             self.l1.refuse();
             return;
         }
-        let elements = if keys.array { split_array(&filling.value) } else { Some(vec![filling.value.as_slice()]) };
+        let elements = if keys.array {
+            split_array(&filling.value)
+        } else {
+            Some(vec![filling.value.as_slice()])
+        };
         let Some(elements) = elements.filter(|elements| elements.len() == keys.keys.len()) else {
             self.l1.refuse();
             return;
         };
         for ((key, reply), ttl) in keys.keys.iter().zip(elements).zip(&filling.ttls) {
             match ttl {
-                Some(_) if self.l1.knocked_out(Rule::FillInReader) => self.late.push((key.clone(), reply.to_vec(), sent)),
+                Some(_) if self.l1.knocked_out(Rule::FillInReader) => {
+                    self.late.push((key.clone(), reply.to_vec(), sent))
+                }
                 Some(pttl) => {
-                    self.l1.fill(&Fill { key, reply, sent, pttl: *pttl, epoch: keys.epoch });
+                    self.l1.fill(&Fill {
+                        key,
+                        reply,
+                        sent,
+                        pttl: *pttl,
+                        epoch: keys.epoch,
+                    });
                 }
                 None => {
                     self.l1.refuse();
