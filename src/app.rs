@@ -60,10 +60,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let lane = Arc::new(Lane::new(endpoint, settings.lane.clone(), Arc::clone(&l1)));
     let downstream = Downstream::start(&settings.downstream, &lane).map_err(StartError)?;
-    let config = describe(settings)
-        .into_iter()
-        .map(|(key, value)| format!("{key} = {value}\n"))
-        .collect();
+    let mut config = String::new();
+    for (key, value) in describe(settings) {
+        config.extend([&key, " = ", &value, "\n"]);
+    }
     let facts = Facts {
         lane: Arc::clone(&lane),
         sessions: Box::new(downstream.session_count()),
@@ -143,14 +143,13 @@ pub fn run(settings: Settings) -> ExitCode {
         }
     };
     drop(settings);
-    let waited = signals.and_then(|(runtime, mut term, mut int)| {
+    let waited = signals.map(|(runtime, mut term, mut int)| {
         runtime.block_on(async {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
         });
-        Ok(())
     });
     if let Err(error) = waited {
         eprintln!("nearside: cannot wait for signals: {error}");

@@ -91,8 +91,8 @@ impl Row {
             usize::from(self.last.unsigned_abs()).min(arguments.saturating_sub(1))
         };
         let first = usize::from(self.first);
-        let range = if first == 0 { 1..=0 } else { first..=last };
-        range.step_by(usize::from(self.step).max(1))
+        let end = if first == 0 { 0 } else { last + 1 };
+        (first..end).step_by(usize::from(self.step).max(1))
     }
 }
 

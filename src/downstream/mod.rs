@@ -198,6 +198,7 @@ impl Downstream {
     }
 
     /// Takes no new connection and lets every session finish what it has sent, for `timeout` at most. How many did not.
+    #[must_use]
     pub fn drain(mut self, timeout: Duration) -> usize {
         self.shared.draining.store(true, Ordering::Release);
         self.close.send_replace(true);
@@ -209,7 +210,9 @@ impl Downstream {
                 self.workers.clear();
                 return left.len();
             }
-            left.iter().for_each(|mailbox| mailbox.wake());
+            for mailbox in &left {
+                mailbox.wake();
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -134,16 +134,12 @@ impl Shard {
         let mut entry = entry;
         entry.older = self.newest;
         self.bytes += bytes;
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.slab[at as usize] = Some(entry);
-                at
-            }
-            None => {
-                self.slab.push(Some(entry));
-                u32::try_from(self.slab.len() - 1)
-                    .expect("memory bounds the entries far below 2^32")
-            }
+        let at = if let Some(at) = self.free.pop() {
+            self.slab[at as usize] = Some(entry);
+            at
+        } else {
+            self.slab.push(Some(entry));
+            u32::try_from(self.slab.len() - 1).expect("memory bounds the entries far below 2^32")
         };
         if self.newest != NONE {
             let newest = self.newest;

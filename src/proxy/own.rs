@@ -33,6 +33,7 @@ impl Effect {
     }
 
     /// Whether it may have changed anything.
+    #[must_use]
     pub fn is_write(&self) -> bool {
         self.unknown || self.swapped || !self.keys.is_empty()
     }
@@ -140,6 +141,7 @@ pub enum Ended {
 
 impl Own {
     /// A connection that is being opened.
+    #[must_use]
     pub fn new(connecting: Connecting) -> Self {
         Self {
             link: Link::Opening(connecting),
@@ -168,6 +170,9 @@ impl Own {
     }
 
     /// Opens, and writes what is queued. Ready when the attempt to connect has ended, with its outcome.
+    ///
+    /// # Errors
+    /// The connection was lost.
     pub fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -200,6 +205,9 @@ impl Own {
     }
 
     /// Reads into `scratch` what has come; `None` when nothing has.
+    ///
+    /// # Errors
+    /// The connection was lost or closed.
     pub fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -221,6 +229,9 @@ impl Own {
 
     /// Goes through what came. `relay` gets each stretch of bytes for the client, and before the first stretch of a
     /// reply `before` is told its effect.
+    ///
+    /// # Errors
+    /// The bytes are no RESP.
     pub fn take(
         &mut self,
         bytes: &[u8],

@@ -55,6 +55,10 @@ struct Deferred {
 }
 
 /// See the module's header. A future that ends when the connection does.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the connection"
+)]
 pub struct Session<S> {
     stream: S,
     id: u64,
@@ -244,9 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.flush_deferred();
         self.misses += 1;
         let admitted = self.l1_on
-            && keys.iter().fold(false, |any, key| {
-                self.l1.admits(self.l1.hash(&request[key.clone()])) || any
-            });
+            && keys
+                .iter()
+                .filter(|key| self.l1.admits(self.l1.hash(&request[(*key).clone()])))
+                .count()
+                > 0;
         if !admitted {
             self.queue(request, Op::Relay);
             return;
@@ -359,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.closing = true;
             return Flow::Done;
         }
-        self.to_own(row, class, request, args);
+        self.send_own(row, class, request, args);
         Flow::Done
     }
 
@@ -382,7 +388,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let sub = arg(1).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
                 match (sub.as_slice(), args.len()) {
                     (b"SETINFO", 4) | (b"NO-EVICT" | b"NO-TOUCH", 3) => {
-                        self.out.extend_from_slice(b"+OK\r\n")
+                        self.out.extend_from_slice(b"+OK\r\n");
                     }
                     (b"SETNAME", 3) => {
                         let name = arg(2).unwrap_or_default();
@@ -448,7 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends a command over the session's own connection.
-    fn to_own(
+    fn send_own(
         &mut self,
         row: Option<&'static Row>,
         class: Class,
@@ -529,10 +535,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 expect = Some(Expect::Confirmations(n));
             }
             Class::Client if [&b"TRACKING"[..], b"CACHING", b"REPLY"].contains(&sub.as_slice()) => {
-                self.pinned = true
+                self.pinned = true;
             }
             Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => {
-                self.pinned = true
+                self.pinned = true;
             }
             Class::Reset if unary => expect = Some(Expect::Reset),
             _ => {}
@@ -683,9 +689,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Goes through the requests in hand; whether any was taken.
-    fn process(&mut self) -> io::Result<bool> {
+    fn process(&mut self) -> bool {
         if self.input.is_empty() || self.closing {
-            return Ok(false);
+            return false;
         }
         let no_lane = self.lane.is_refused();
         let input = std::mem::take(&mut self.input);
@@ -737,7 +743,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.input.is_empty() && self.input.capacity() > KEPT {
             self.input = Vec::new();
         }
-        Ok(at > 0)
+        at > 0
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
@@ -804,10 +810,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.now = now_ms();
         progress |= self.poll_own(cx)?;
         self.serve_deferred();
-        progress |= self.process()?;
+        progress |= self.process();
         if self.poll_read(cx)? {
             progress = true;
-            self.process()?;
+            self.process();
         }
         self.submit();
         self.l1.count(

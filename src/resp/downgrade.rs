@@ -31,8 +31,8 @@ impl Sink for Downgrading<'_> {
         let count = n.max(0).unsigned_abs();
         match kind {
             _ if n < 0 => {
-                self.out
-                    .extend_from_slice(if kind == b'*' { b"*-1\r\n" } else { b"$-1\r\n" })
+                let null: &[u8] = if kind == b'*' { b"*-1\r\n" } else { b"$-1\r\n" };
+                self.out.extend_from_slice(null);
             }
             b'%' => encode::header(self.out, b'*', count * 2),
             b'*' | b'~' | b'>' => encode::header(self.out, b'*', count),

@@ -94,7 +94,6 @@ impl Breaker {
                 self.state = State::HalfOpen { probes: 1, wait };
                 true
             }
-            State::Open { .. } => false,
             State::HalfOpen { probes, wait } if probes < self.settings.half_open_max_calls => {
                 self.state = State::HalfOpen {
                     probes: probes + 1,
@@ -102,7 +101,7 @@ impl Breaker {
                 };
                 true
             }
-            State::HalfOpen { .. } => false,
+            State::Open { .. } | State::HalfOpen { .. } => false,
         }
     }
 

@@ -110,7 +110,7 @@ impl Hello {
             parts.next().unwrap_or(0),
             parts.next().unwrap_or(0),
         );
-        version >= (7, 0, 5) || (version >= (6, 2, 7) && version < (7, 0, 0))
+        version >= (7, 0, 5) || ((6, 2, 7)..(7, 0, 0)).contains(&version)
     }
 
     /// Reads it from a HELLO reply's bulk strings, in order.
@@ -208,11 +208,11 @@ async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError
                 "the upstream closed the connection in the handshake".into(),
             ));
         }
-        let walked = walker
+        let step = walker
             .walk(&buf, &mut parts)
             .map_err(|e| ConnectError::Unreachable(e.to_string()))?;
-        buf.drain(..walked.consumed);
-        if walked.done {
+        buf.drain(..step.consumed);
+        if step.done {
             return Ok(parts);
         }
     }

@@ -156,10 +156,8 @@ impl Lane {
 
     /// An own connection's attempt ended.
     pub fn attempted(&self, outcome: Result<(), &ConnectError>) {
-        match outcome {
-            Ok(()) => {}
-            Err(ConnectError::Unreachable(_)) => self.breaker.lock().failed(now_ms()),
-            Err(ConnectError::Refused(_)) => {}
+        if let Err(ConnectError::Unreachable(_)) = outcome {
+            self.breaker.lock().failed(now_ms());
         }
     }
 
@@ -229,7 +227,7 @@ impl Lane {
                 }
                 Err(ConnectError::Unreachable(reason)) => {
                     self.breaker.lock().failed(now_ms());
-                    self.go_down(reason);
+                    self.go_down(&reason);
                     // Full jitter; the hash of the time is random enough for it.
                     let jitter = self.l1.hash(&now_ms().to_le_bytes()) % 1000;
                     sleep(wait.mul_f64(0.5 + jitter_share(jitter))).await;
@@ -239,17 +237,17 @@ impl Lane {
         }
     }
 
-    fn go_down(&self, reason: String) {
+    fn go_down(&self, reason: &str) {
         let was = std::mem::replace(
             &mut self.queue.lock().standing,
             Standing::Down {
-                reason: reason.clone(),
+                reason: reason.to_owned(),
             },
         );
         if !matches!(was, Standing::Down { .. }) {
             tracing::warn!(upstream = %self.endpoint.address, reason, "the upstream is not reachable");
         }
-        let error = self.error(&reason);
+        let error = self.error(reason);
         self.fail_queued(&error);
     }
 

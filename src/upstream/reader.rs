@@ -155,9 +155,7 @@ impl Reader {
                     sink.flushed || fill.keys.iter().any(|key| sink.named.contains(key));
             }
             sink.named.clear();
-            if walked.done {
-                self.frame = Frame::None;
-            } else if !self.walker.in_frame() {
+            if !self.walker.in_frame() {
                 self.frame = Frame::None;
             }
             return Ok(walked.consumed);
@@ -290,7 +288,9 @@ impl Reader {
                 self.fill(&fill, &filling, head.sent);
             }
             Op::Marker { release, open } => {
-                release.iter().for_each(|&hash| self.l1.end_write(hash));
+                for &hash in &release {
+                    self.l1.end_write(hash);
+                }
                 if open > 0 {
                     self.l1.open(open);
                 }
@@ -336,7 +336,7 @@ impl Reader {
         for ((key, reply), ttl) in keys.keys.iter().zip(elements).zip(&filling.ttls) {
             match ttl {
                 Some(_) if self.l1.knocked_out(Rule::FillInReader) => {
-                    self.late.push((key.clone(), reply.to_vec(), sent))
+                    self.late.push((key.clone(), reply.to_vec(), sent));
                 }
                 Some(pttl) => {
                     self.l1.fill(&Fill {
@@ -371,7 +371,9 @@ pub fn fail_one(l1: &L1, pending: Pending, error: &str, partial: bool, answered:
     match pending.op {
         Op::Write(keys) => keys.as_slice().iter().for_each(|&hash| l1.end_write(hash)),
         Op::Marker { release, open } => {
-            release.iter().for_each(|&hash| l1.end_write(hash));
+            for &hash in &release {
+                l1.end_write(hash);
+            }
             if open > 0 {
                 l1.open(open);
             }
@@ -399,11 +401,11 @@ fn split_array(reply: &[u8]) -> Option<Vec<&[u8]>> {
     let mut elements = Vec::new();
     let mut walker = FrameWalker::default();
     while !rest.is_empty() {
-        let walked = walker.walk(rest, &mut Ignore).ok()?;
-        if !walked.done {
+        let step = walker.walk(rest, &mut Ignore).ok()?;
+        if !step.done {
             return None;
         }
-        let (element, behind) = rest.split_at(walked.consumed);
+        let (element, behind) = rest.split_at(step.consumed);
         elements.push(element);
         rest = behind;
     }
@@ -420,7 +422,7 @@ struct PushSink {
     named: Vec<Box<[u8]>>,
 }
 
-/// Applies a push as it is walked.
+/// Applies a push as it is step.
 struct Applying<'a> {
     push: &'a mut PushSink,
     l1: &'a L1,
