@@ -1,4 +1,6 @@
 //! Tests against the real program and real servers, in one binary.
 
+mod coherence;
 mod config;
 mod private;
+mod support;

@@ -1,0 +1,91 @@
+//! A real redis-server for one test.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use super::client::Client;
+use super::{PATIENCE, TempDir};
+
+/// Ends with the value, by its own process handle.
+pub struct RedisServer {
+    child: Child,
+    addr: SocketAddr,
+    dir: TempDir,
+}
+
+impl RedisServer {
+    /// Starts redis-server without persistence on a free port; `extra` are arguments of its command line.
+    pub fn start(extra: &[&str]) -> Self {
+        for _ in 0..20 {
+            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let addr = free.local_addr().expect("its address");
+            drop(free);
+            if let Some(server) = Self::start_on(addr, extra) {
+                return server;
+            }
+        }
+        panic!("redis-server did not start on any of 20 ports");
+    }
+
+    /// `None` where somebody else took the port in between.
+    fn start_on(addr: SocketAddr, extra: &[&str]) -> Option<Self> {
+        let dir = TempDir::new();
+        let log = dir.path().join("redis.log");
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(["--enable-debug-command", "yes"])
+            .arg("--dir")
+            .arg(dir.path())
+            .arg("--logfile")
+            .arg(&log)
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server on the PATH");
+        let mut server = Self { child, addr, dir };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = server.child.try_wait().expect("the server's status") {
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                assert!(text.contains("Address already in use"), "redis-server ended, {status}: {text}");
+                return None;
+            }
+            // Whoever answers on this port has to be the server started here.
+            if TcpStream::connect(addr).is_ok() {
+                let info = server.client().call(&["INFO", "server"]);
+                let own = format!("process_id:{}\r", server.child.id());
+                if info.text().is_some_and(|text| text.contains(&own)) {
+                    return Some(server);
+                }
+            }
+            assert!(Instant::now() < deadline, "redis-server does not answer on {addr}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A client straight to the server.
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    /// The server's own directory.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
