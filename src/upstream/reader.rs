@@ -467,3 +467,7 @@ impl Sink for Applying<'_> {
         self.push.bulks += 1;
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -37,7 +37,12 @@ impl Stage {
         eventually("the lane", || nearside.running().lane_is_up().then_some(()));
         let mut direct = server.client();
         direct.must(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
-        Self { direct, nearside, relay, _server: server }
+        Self {
+            direct,
+            nearside,
+            relay,
+            _server: server,
+        }
     }
 
     /// A session for which `key` holds 1 and is in L1, proven by a hit.
@@ -53,7 +58,13 @@ impl Stage {
     }
 
     /// GET on a lane that is held: it may not be answered before the release, and then with `expected`.
-    fn get_behind_hold(&self, session: &mut Client, key: &str, expected: &str, promise: &str) -> Broken {
+    fn get_behind_hold(
+        &self,
+        session: &mut Client,
+        key: &str,
+        expected: &str,
+        promise: &str,
+    ) -> Broken {
         session.send(&["GET", key]);
         session.flush();
         if !session.has_reply(SILENCE) {
@@ -61,7 +72,13 @@ impl Stage {
         }
         let got = session.read();
         self.relay.release();
-        if got.text() == Some(expected) { Ok(()) } else { Err(format!("{promise}: key {key} got {got:?} expected {expected}")) }
+        if got.text() == Some(expected) {
+            Ok(())
+        } else {
+            Err(format!(
+                "{promise}: key {key} got {got:?} expected {expected}"
+            ))
+        }
     }
 }
 
@@ -81,8 +98,11 @@ fn blpop(rules: RuleSet, workers: usize) -> Broken {
 fn exec_overtakes_fill(rules: RuleSet, workers: usize) -> Broken {
     let mut stage = Stage::set(rules, LONG, workers);
     stage.direct.must(&["SET", "k", "1"]);
-    let (mut reader, mut writer, mut third) =
-        (stage.nearside.session(), stage.nearside.session(), stage.nearside.session());
+    let (mut reader, mut writer, mut third) = (
+        stage.nearside.session(),
+        stage.nearside.session(),
+        stage.nearside.session(),
+    );
     third.must(&["PING"]);
     stage.relay.hold();
     reader.send(&["GET", "k"]);
@@ -146,11 +166,15 @@ fn lane_lost(rules: RuleSet, workers: usize) -> Broken {
     let mut stage = Stage::set(rules, LONG, workers);
     let mut session = stage.warm("k");
     stage.relay.cut();
-    eventually("the loss of the lane", || (!stage.nearside.running().lane_is_up()).then_some(()));
+    eventually("the loss of the lane", || {
+        (!stage.nearside.running().lane_is_up()).then_some(())
+    });
     stage.direct.must(&["SET", "k", "2"]);
     match session.call(&["GET", "k"]) {
         Value::Error(text) if text.starts_with("UNAVAILABLE") => Ok(()),
-        got => Err(format!("bounded staleness: key k got {got:?} though the lane is lost")),
+        got => Err(format!(
+            "bounded staleness: key k got {got:?} though the lane is lost"
+        )),
     }
 }
 
@@ -168,7 +192,11 @@ fn new_a_old_b(rules: RuleSet, workers: usize) -> Broken {
     thread::sleep(Duration::from_millis(30));
     stage.relay.release();
     let (a, b) = (session.read(), session.read());
-    if (a.text(), b.text()) == (Some("2"), Some("2")) { Ok(()) } else { Err(format!("order: a {a:?} b {b:?}")) }
+    if (a.text(), b.text()) == (Some("2"), Some("2")) {
+        Ok(())
+    } else {
+        Err(format!("order: a {a:?} b {b:?}"))
+    }
 }
 
 fn read_before_own_write(rules: RuleSet, workers: usize) -> Broken {
@@ -179,7 +207,11 @@ fn read_before_own_write(rules: RuleSet, workers: usize) -> Broken {
     session.send(&["SET", "b", "2"]);
     session.flush();
     let replies = [session.read(), session.read(), session.read()];
-    if replies[1].text() == Some("1") { Ok(()) } else { Err(format!("order: GET b before SET b 2 in {replies:?}")) }
+    if replies[1].text() == Some("1") {
+        Ok(())
+    } else {
+        Err(format!("order: GET b before SET b 2 in {replies:?}"))
+    }
 }
 
 type Scenario = fn(RuleSet, usize) -> Broken;
@@ -212,7 +244,9 @@ fn every_rule_keeps_its_promise() {
 fn every_rule_knocked_out_is_caught_by_the_promise_it_keeps() {
     for (rule, promise, scenario) in SCENARIOS {
         match scenario(RuleSet::only(rule), 1) {
-            Err(broken) if broken.starts_with(promise) => println!("rule {rule:?}: caught by {broken}"),
+            Err(broken) if broken.starts_with(promise) => {
+                println!("rule {rule:?}: caught by {broken}")
+            }
             other => panic!("rule {rule:?} knocked out, expected {promise} to break: {other:?}"),
         }
     }

@@ -207,7 +207,9 @@ impl Client {
 /// Waits until a server at `addr` answers PING.
 pub fn answers_ping(addr: SocketAddr) {
     eventually("an answer to PING", || {
-        let mut client = TcpStream::connect(addr).ok().map(|s| Client::new(Stream::Tcp(s)))?;
+        let mut client = TcpStream::connect(addr)
+            .ok()
+            .map(|s| Client::new(Stream::Tcp(s)))?;
         client.send(&["PING"]);
         client.try_flush().ok()?;
         (client.try_read().ok()?.text() == Some("PONG")).then_some(())

@@ -52,10 +52,13 @@ impl Nearside {
         };
         adjust(&mut settings);
         let running = app::start(&settings).unwrap_or_else(|e| panic!("nearside: {e:?}"));
-        let tcp = running.listen().into_iter().find_map(|listen| match listen {
-            ListenAddress::Tcp { host, port } => Some((host, port)),
-            ListenAddress::Unix(_) => None,
-        });
+        let tcp = running
+            .listen()
+            .into_iter()
+            .find_map(|listen| match listen {
+                ListenAddress::Tcp { host, port } => Some((host, port)),
+                ListenAddress::Unix(_) => None,
+            });
         let (host, port) = tcp.expect("a TCP listener");
         let ip = host.parse().expect("an IP address");
         Self {

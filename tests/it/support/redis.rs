@@ -52,7 +52,10 @@ impl RedisServer {
         loop {
             if let Some(status) = server.child.try_wait().expect("the server's status") {
                 let text = fs::read_to_string(&log).unwrap_or_default();
-                assert!(text.contains("Address already in use"), "redis-server ended, {status}: {text}");
+                assert!(
+                    text.contains("Address already in use"),
+                    "redis-server ended, {status}: {text}"
+                );
                 return None;
             }
             // Whoever answers on this port has to be the server started here.
@@ -63,7 +66,10 @@ impl RedisServer {
                     return Some(server);
                 }
             }
-            assert!(Instant::now() < deadline, "redis-server does not answer on {addr}");
+            assert!(
+                Instant::now() < deadline,
+                "redis-server does not answer on {addr}"
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -46,7 +46,9 @@ impl Relay {
                 if accepting.gate.lock().expect("gate").refusing {
                     continue;
                 }
-                let Ok(server) = TcpStream::connect(upstream) else { continue };
+                let Ok(server) = TcpStream::connect(upstream) else {
+                    continue;
+                };
                 join(&accepting, client, server);
             }
         });
@@ -108,14 +110,21 @@ fn join(shared: &Arc<Shared>, client: TcpStream, server: TcpStream) {
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     let is_lane = Arc::new(AtomicBool::new(false));
-    let (mut from, mut to) = (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
+    let (mut from, mut to) = (
+        client.try_clone().expect("a clone"),
+        server.try_clone().expect("a clone"),
+    );
     let (lane, gate) = (Arc::clone(&is_lane), Arc::clone(shared));
     thread::spawn(move || {
         let mut buf = vec![0; 1 << 16];
         while let Ok(n @ 1..) = from.read(&mut buf) {
             if buf[..n].windows(8).any(|part| part == b"TRACKING") {
                 lane.store(true, Ordering::Release);
-                gate.gate.lock().expect("gate").lanes.push(from.try_clone().expect("a clone"));
+                gate.gate
+                    .lock()
+                    .expect("gate")
+                    .lanes
+                    .push(from.try_clone().expect("a clone"));
             }
             if to.write_all(&buf[..n]).is_err() {
                 break;
@@ -132,12 +141,20 @@ fn join(shared: &Arc<Shared>, client: TcpStream, server: TcpStream) {
             match from.read(&mut buf) {
                 Ok(0) => break,
                 Ok(n) => waiting.extend_from_slice(&buf[..n]),
-                Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) => {}
                 Err(_) => break,
             }
             let n = if is_lane.load(Ordering::Acquire) {
                 let mut gate = shared.gate.lock().expect("gate");
-                let n = if gate.holding { gate.pass.min(waiting.len()) } else { waiting.len() };
+                let n = if gate.holding {
+                    gate.pass.min(waiting.len())
+                } else {
+                    waiting.len()
+                };
                 gate.pass -= gate.pass.min(n);
                 gate.held = waiting.len() - n;
                 n

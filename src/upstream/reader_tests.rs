@@ -1,0 +1,112 @@
+//! Orders that a real server rarely shows, byte by byte and whole.
+
+use super::*;
+use crate::l1::settings::{Admit, Settings};
+use crate::l1::{Lookup, RuleSet};
+
+const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+
+fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
+    let settings = Settings {
+        admit: Admit::Always,
+        knocked_out: rules,
+        ..Settings::default()
+    };
+    let mut reader = Reader::new(Arc::new(L1::new(settings, 1)), "master".into(), 1 << 20);
+    let session: Arc<Mailbox> = Arc::default();
+    let keys = FillKeys {
+        keys: vec![b"k".as_slice().into()],
+        array: false,
+        epoch: 0,
+    };
+    reader.pending.push_back(Pending {
+        session: Some(Arc::clone(&session)),
+        sent: 1,
+        resp2: true,
+        op: Op::Fill(Box::new(keys)),
+    });
+    (reader, session)
+}
+
+/// Feeds the stream in steps of `step` bytes, as a connection would: what was not used comes again.
+fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
+    let mut waiting = Vec::new();
+    for chunk in stream.chunks(step) {
+        waiting.extend_from_slice(chunk);
+        let used = reader.take(&waiting).expect("a sound stream");
+        waiting.drain(..used);
+    }
+    assert!(waiting.is_empty());
+}
+
+fn holds(reader: &Reader) -> bool {
+    let hash = reader.l1.hash(b"k");
+    reader.l1.get(hash, b"k", 2, true, &mut Vec::new()) == Lookup::Hit
+}
+
+fn after(parts: &[&[u8]], rules: RuleSet, step: usize) -> bool {
+    let (mut reader, session) = reader(rules);
+    feed(&mut reader, &parts.concat(), step);
+    let mail = session.lock();
+    assert_eq!(
+        (mail.out.as_slice(), mail.answered),
+        (b"$1\r\n1\r\n".as_slice(), 1)
+    );
+    drop(mail);
+    holds(&reader)
+}
+
+#[test]
+fn a_push_decides_by_its_place() {
+    let (ok, value, ttl): (&[u8], &[u8], &[u8]) = (b"+OK\r\n", b"$1\r\n1\r\n", b":-1\r\n");
+    for step in [1, 7, 1000] {
+        let none = RuleSet::none();
+        assert!(after(&[ok, value, ttl], none, step));
+        assert!(
+            after(&[ok, PUSH, value, ttl], none, step),
+            "a push before the reply is reflected in it"
+        );
+        assert!(
+            !after(&[ok, value, PUSH, ttl], none, step),
+            "a push between read and PTTL refuses the fill"
+        );
+        assert!(!after(&[ok, value, ttl, PUSH], none, step));
+        assert!(!after(
+            &[ok, value, b">2\r\n$10\r\ninvalidate\r\n_\r\n", ttl],
+            none,
+            step
+        ));
+        assert!(
+            !after(&[b"-ERR no\r\n", value, ttl], none, step),
+            "CACHING refused"
+        );
+        assert!(
+            !after(&[ok, value, b":-2\r\n"], none, step),
+            "PTTL says that there is no such key"
+        );
+    }
+}
+
+#[test]
+fn knocked_out_rules_let_old_values_in() {
+    let (ok, value, ttl): (&[u8], &[u8], &[u8]) = (b"+OK\r\n", b"$1\r\n1\r\n", b":-1\r\n");
+    assert!(after(
+        &[ok, value, PUSH, ttl],
+        RuleSet::only(Rule::PushInFill),
+        1000
+    ));
+    let (mut reader, _session) = reader(RuleSet::only(Rule::FillInReader));
+    feed(&mut reader, &[ok, value, ttl, PUSH].concat(), 1000);
+    reader.take(b"").expect("nothing");
+    assert!(
+        holds(&reader),
+        "a fill that was put in late outlives its push"
+    );
+}
+
+#[test]
+fn a_lost_lane_answers_everything_that_was_sent() {
+    let (mut reader, session) = reader(RuleSet::none());
+    reader.fail("UNAVAILABLE lost");
+    assert_eq!(session.lock().out, b"-UNAVAILABLE lost\r\n");
+}
