@@ -245,7 +245,7 @@ fn every_rule_knocked_out_is_caught_by_the_promise_it_keeps() {
     for (rule, promise, scenario) in SCENARIOS {
         match scenario(RuleSet::only(rule), 1) {
             Err(broken) if broken.starts_with(promise) => {
-                println!("rule {rule:?}: caught by {broken}")
+                println!("rule {rule:?}: caught by {broken}");
             }
             other => panic!("rule {rule:?} knocked out, expected {promise} to break: {other:?}"),
         }

@@ -3,4 +3,5 @@
 mod coherence;
 mod config;
 mod private;
+mod random;
 mod support;

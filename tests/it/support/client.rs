@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::PATIENCE;
 use super::resp::{self, Value};
-use super::{PATIENCE, eventually};
 
 enum Stream {
     Tcp(TcpStream),
@@ -133,21 +133,6 @@ impl Client {
         }
     }
 
-    /// The next push.
-    pub fn read_push(&mut self) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(value) = self.pushes.pop_front() {
-                return value;
-            }
-            match self.receive(deadline) {
-                Ok(true) => {}
-                Ok(false) => panic!("no push, last command sent {:?}", self.last),
-                Err(error) => panic!("no push: {error}"),
-            }
-        }
-    }
-
     /// Whether a reply is there, waiting up to `patience` for one.
     pub fn has_reply(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
@@ -202,16 +187,4 @@ impl Client {
         self.inbox.drain(..done);
         Ok(true)
     }
-}
-
-/// Waits until a server at `addr` answers PING.
-pub fn answers_ping(addr: SocketAddr) {
-    eventually("an answer to PING", || {
-        let mut client = TcpStream::connect(addr)
-            .ok()
-            .map(|s| Client::new(Stream::Tcp(s)))?;
-        client.send(&["PING"]);
-        client.try_flush().ok()?;
-        (client.try_read().ok()?.text() == Some("PONG")).then_some(())
-    });
 }

@@ -67,10 +67,6 @@ impl Nearside {
         }
     }
 
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     /// A RESP2 session.
     pub fn session(&self) -> Client {
         Client::connect(self.addr)
@@ -87,12 +83,6 @@ impl Nearside {
 
     pub fn hits(&self) -> u64 {
         self.running().hits()
-    }
-
-    /// Whether L1 holds an entry for `key`.
-    pub fn holds(&self, key: &str) -> bool {
-        let entries = self.running().l1_entries();
-        entries.iter().any(|(name, _)| name == key.as_bytes())
     }
 }
 
