@@ -3,5 +3,4 @@
 mod coherence;
 mod config;
 mod private;
-mod random;
 mod support;

@@ -133,6 +133,21 @@ impl Client {
         }
     }
 
+    /// The next push.
+    pub fn read_push(&mut self) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(value) = self.pushes.pop_front() {
+                return value;
+            }
+            match self.receive(deadline) {
+                Ok(true) => {}
+                Ok(false) => panic!("no push, last command sent {:?}", self.last),
+                Err(error) => panic!("no push: {error}"),
+            }
+        }
+    }
+
     /// Whether a reply is there, waiting up to `patience` for one.
     pub fn has_reply(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;

@@ -1,171 +1,278 @@
-//! A TCP relay between nearside and its upstream that can hold back what the upstream sends on the lane. The lane
-//! is the connection on which `TRACKING` was sent; all others pass undelayed.
+//! A relay between nearside and its upstream that can bend time on the lane.
+//!
+//! The *lane* is the connection on which `CLIENT TRACKING ON` is sent. What the server sends on it is
+//! taken apart into frames and queued here; a thread of its own forwards the queue at the chosen
+//! pace, or a test holds it, looks at what has arrived, lets a part through, and goes on. All other
+//! connections pass undelayed. Order within a connection is always kept, but for
+//! [`rearrange`](Relay::rearrange).
+//!
+//! One mutex guards all queues, and lane bytes are written under it: after `hold()` has returned, nothing
+//! is on its way any more.
 
-use std::io::{Read, Write};
+mod wire;
+
+use std::collections::VecDeque;
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use super::eventually;
+use super::resp::Value;
+use super::{PATIENCE, eventually};
 
-#[derive(Default)]
-struct Gate {
-    holding: bool,
-    held: usize,
-    /// Bytes that may pass though the gate holds.
-    pass: usize,
-    refusing: bool,
-    lanes: Vec<TcpStream>,
+/// How lane frames are forwarded while they are not held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// All there is, in one write.
+    Flowing,
+    /// Each frame this long after its arrival.
+    Delayed(Duration),
+    /// One frame a write, with this pause after it: a reply and the push behind it arrive in separate reads.
+    Trickle(Duration),
 }
 
-#[derive(Default)]
+/// One frame on its way to nearside.
+#[derive(Debug)]
+pub struct Frame {
+    pub value: Value,
+    bytes: Vec<u8>,
+    arrived: Instant,
+}
+
+impl Frame {
+    pub fn is_push(&self) -> bool {
+        self.value.is_push()
+    }
+
+    pub fn is_text(&self, text: &str) -> bool {
+        self.value.text() == Some(text)
+    }
+}
+
+/// One command as nearside sent it.
+pub type Sent = Vec<Vec<u8>>;
+
+struct Lane {
+    queue: VecDeque<Frame>,
+    client: TcpStream,
+    server: TcpStream,
+    /// Bytes to the server, kept back while stalled.
+    pending: Vec<u8>,
+    alive: bool,
+}
+
+struct State {
+    held: bool,
+    stalled: bool,
+    stopping: bool,
+    pace: Pace,
+    lanes: Vec<Lane>,
+    /// Commands received on lanes, since the start.
+    sent: Vec<Sent>,
+    streams: Vec<TcpStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 struct Shared {
-    gate: Mutex<Gate>,
+    state: Mutex<State>,
     changed: Condvar,
-    over: AtomicBool,
+    upstream: SocketAddr,
 }
 
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no relay thread panics")
+    }
+}
+
+/// Ends with all its connections on drop.
 pub struct Relay {
-    addr: SocketAddr,
     shared: Arc<Shared>,
+    addr: SocketAddr,
+    acceptor: Option<JoinHandle<()>>,
 }
 
 impl Relay {
     pub fn start(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let addr = listener.local_addr().expect("its address");
-        let shared = Arc::new(Shared::default());
-        let accepting = Arc::clone(&shared);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if accepting.over.load(Ordering::Acquire) {
-                    return;
-                }
-                if accepting.gate.lock().expect("gate").refusing {
-                    continue;
-                }
-                let Ok(server) = TcpStream::connect(upstream) else {
-                    continue;
-                };
-                join(&accepting, client, server);
-            }
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                held: false,
+                stalled: false,
+                stopping: false,
+                pace: Pace::Flowing,
+                lanes: Vec::new(),
+                sent: Vec::new(),
+                streams: Vec::new(),
+                threads: Vec::new(),
+            }),
+            changed: Condvar::new(),
+            upstream,
         });
-        Self { addr, shared }
+        let acceptor = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || wire::accept(&shared, &listener))
+        };
+        Self {
+            shared,
+            addr,
+            acceptor: Some(acceptor),
+        }
     }
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// From now on nothing that the upstream sends on the lane arrives.
-    pub fn hold(&self) {
-        self.shared.gate.lock().expect("gate").holding = true;
+    pub fn set_pace(&self, pace: Pace) {
+        self.shared.lock().pace = pace;
+        self.shared.changed.notify_all();
     }
 
-    /// Waits until something is held, and has stopped growing; how many bytes.
-    pub fn held(&self) -> usize {
-        let mut last = 0;
-        eventually("the upstream's answer on the held lane", || {
-            thread::sleep(Duration::from_millis(20));
-            let held = self.shared.gate.lock().expect("gate").held;
-            let settled = held > 0 && held == last;
-            last = held;
-            settled.then_some(held)
+    /// Nothing reaches nearside on the lane any more.
+    pub fn hold(&self) {
+        self.shared.lock().held = true;
+    }
+
+    /// What was held goes on, in one write where the pace is [`Pace::Flowing`].
+    pub fn release(&self) {
+        self.shared.lock().held = false;
+        self.shared.changed.notify_all();
+    }
+
+    /// Nothing reaches the server on the lane any more; [`sent`](Self::sent) still shows it.
+    pub fn stall(&self) {
+        self.shared.lock().stalled = true;
+    }
+
+    /// What was stalled goes on.
+    pub fn unstall(&self) {
+        let mut state = self.shared.lock();
+        state.stalled = false;
+        for lane in &mut state.lanes {
+            let pending = std::mem::take(&mut lane.pending);
+            let _ = lane.server.write_all(&pending);
+        }
+    }
+
+    /// Lets held frames through from the front for as long as they satisfy `which`.
+    pub fn pass_while(&self, mut which: impl FnMut(&Frame) -> bool) {
+        let mut state = self.shared.lock();
+        let Some(lane) = state.lanes.iter_mut().rfind(|lane| lane.alive) else {
+            return;
+        };
+        while lane.queue.front().is_some_and(&mut which) {
+            let frame = lane.queue.pop_front().expect("looked at above");
+            let _ = lane.client.write_all(&frame.bytes);
+        }
+    }
+
+    /// Waits until the held frames satisfy `enough`.
+    pub fn await_held(&self, what: &str, enough: impl Fn(&VecDeque<Frame>) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.shared.lock();
+        loop {
+            let lane = state.lanes.iter().rfind(|lane| lane.alive);
+            if lane.is_some_and(|lane| enough(&lane.queue)) {
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let queue = lane.map(|lane| &lane.queue);
+            assert!(
+                !left.is_zero(),
+                "waited in vain for {what}; held: {queue:?}"
+            );
+            state = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .expect("unpoisoned")
+                .0;
+        }
+    }
+
+    /// Changes the order of the held frames.
+    pub fn rearrange(&self, change: impl FnOnce(&mut VecDeque<Frame>)) {
+        let mut state = self.shared.lock();
+        let lane = state.lanes.iter_mut().rfind(|lane| lane.alive);
+        change(&mut lane.expect("a live lane").queue);
+    }
+
+    /// Ends the lane; what is held on it is lost.
+    pub fn kill_lane(&self) {
+        let mut state = self.shared.lock();
+        for lane in &mut state.lanes {
+            lane.end();
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// How many commands have come on lanes so far: the place to search [`sent`](Self::sent) from.
+    pub fn mark(&self) -> usize {
+        self.shared.lock().sent.len()
+    }
+
+    /// Whether a command that satisfies `which` came on a lane since `mark`.
+    pub fn sent(&self, mark: usize, which: impl Fn(&[Vec<u8>]) -> bool) -> bool {
+        self.shared.lock().sent[mark..]
+            .iter()
+            .any(|command| which(command))
+    }
+
+    /// Whether a read of `key` came on a lane since `mark`.
+    pub fn sent_read(&self, mark: usize, key: &str) -> bool {
+        self.sent(mark, |command| {
+            let read = ["GET", "MGET"].iter().any(|name| is(&command[0], name));
+            read && command[1..]
+                .iter()
+                .any(|argument| argument == key.as_bytes())
         })
     }
 
-    /// Lets the first `bytes` of what is held arrive, and goes on holding the rest.
-    pub fn pass(&self, bytes: usize) {
-        self.shared.gate.lock().expect("gate").pass += bytes;
-        self.shared.changed.notify_all();
-    }
-
-    pub fn release(&self) {
-        self.shared.gate.lock().expect("gate").holding = false;
-        self.shared.changed.notify_all();
-    }
-
-    /// Cuts the lane, and takes no new connection.
-    pub fn cut(&self) {
-        let mut gate = self.shared.gate.lock().expect("gate");
-        gate.refusing = true;
-        for lane in gate.lanes.drain(..) {
-            let _ = lane.shutdown(Shutdown::Both);
-        }
+    /// Waits until a read of `key` has come on a lane since `mark`.
+    pub fn await_read(&self, mark: usize, key: &str) {
+        eventually(&format!("a read of {key} on the lane"), || {
+            self.sent_read(mark, key).then_some(())
+        });
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Release);
-        self.release();
-        self.cut();
+        {
+            let mut state = self.shared.lock();
+            state.stopping = true;
+            for lane in &mut state.lanes {
+                lane.end();
+            }
+            for stream in &state.streams {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+        self.shared.changed.notify_all();
+        // Wakes the acceptor, which then sees that it is to stop.
         let _ = TcpStream::connect(self.addr);
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+        let threads = std::mem::take(&mut self.shared.lock().threads);
+        for thread in threads {
+            let _ = thread.join();
+        }
     }
 }
 
-fn join(shared: &Arc<Shared>, client: TcpStream, server: TcpStream) {
-    let _ = client.set_nodelay(true);
-    let _ = server.set_nodelay(true);
-    let is_lane = Arc::new(AtomicBool::new(false));
-    let (mut from, mut to) = (
-        client.try_clone().expect("a clone"),
-        server.try_clone().expect("a clone"),
-    );
-    let (lane, gate) = (Arc::clone(&is_lane), Arc::clone(shared));
-    thread::spawn(move || {
-        let mut buf = vec![0; 1 << 16];
-        while let Ok(n @ 1..) = from.read(&mut buf) {
-            if buf[..n].windows(8).any(|part| part == b"TRACKING") {
-                lane.store(true, Ordering::Release);
-                gate.gate
-                    .lock()
-                    .expect("gate")
-                    .lanes
-                    .push(from.try_clone().expect("a clone"));
-            }
-            if to.write_all(&buf[..n]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(Shutdown::Both);
-    });
-    let (mut from, mut to, shared) = (server, client, Arc::clone(shared));
-    thread::spawn(move || {
-        let mut waiting: Vec<u8> = Vec::new();
-        let _ = from.set_read_timeout(Some(Duration::from_millis(1)));
-        let mut buf = vec![0; 1 << 16];
-        loop {
-            match from.read(&mut buf) {
-                Ok(0) => break,
-                Ok(n) => waiting.extend_from_slice(&buf[..n]),
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                    ) => {}
-                Err(_) => break,
-            }
-            let n = if is_lane.load(Ordering::Acquire) {
-                let mut gate = shared.gate.lock().expect("gate");
-                let n = if gate.holding {
-                    gate.pass.min(waiting.len())
-                } else {
-                    waiting.len()
-                };
-                gate.pass -= gate.pass.min(n);
-                gate.held = waiting.len() - n;
-                n
-            } else {
-                waiting.len()
-            };
-            if n > 0 && to.write_all(&waiting[..n]).is_err() {
-                break;
-            }
-            waiting.drain(..n);
-        }
-        let _ = to.shutdown(Shutdown::Both);
-    });
+impl Lane {
+    fn end(&mut self) {
+        self.alive = false;
+        self.queue.clear();
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+}
+
+fn is(word: &[u8], name: &str) -> bool {
+    word.eq_ignore_ascii_case(name.as_bytes())
 }

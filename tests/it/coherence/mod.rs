@@ -1,0 +1,18 @@
+//! The coherence checker: tries to break the promises by scripted interleavings and by random work, and
+//! knocks the rules out one by one to see that each is needed and that the checker would notice.
+//!
+//! Values name their key and a version (`k:7`), and versions of a key grow in the order in which the server takes
+//! them, because each key has one writer at a time. So every value read says how old it is.
+
+mod causality;
+mod expiry;
+mod knockouts;
+mod own_writes;
+mod pipelines;
+mod promise;
+mod random;
+mod rig;
+mod scenarios;
+mod session;
+mod staleness;
+mod world;

@@ -1,0 +1,311 @@
+//! Random work with fixed seeds: sessions read, write and pipeline through one or two nearsides while others write
+//! by every way there is, over lanes of different pace, one of which is lost again and again.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nearside::downstream::settings::ListenAddress;
+use nearside::l1::settings::Admit;
+
+use super::promise::{Checked, Promise, Violation, value};
+use super::session::{Lost, Op, Session, Way, write};
+use super::world::{HOT, KEYS, PAIR, TWIN, World};
+use crate::support::client::{Client, Protocol};
+use crate::support::eventually;
+use crate::support::nearside::Nearside;
+use crate::support::redis::RedisServer;
+use crate::support::relay::{Pace, Relay};
+use crate::support::rng::Rng;
+
+const LENGTH: Duration = Duration::from_secs(4);
+const STALENESS: Duration = Duration::from_millis(300);
+const SESSIONS: usize = 4;
+
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    seed: u64,
+    workers: usize,
+    nearsides: usize,
+    admit: Admit,
+    pace: Pace,
+    /// The lane is lost every now and then; then only the server's own clients write.
+    lossy: bool,
+}
+
+struct Run {
+    world: World,
+    over: AtomicBool,
+    broken: Mutex<Option<Violation>>,
+}
+
+impl Run {
+    /// Repeats `step` until the run is over; a violation ends the run.
+    fn repeat(&self, mut step: impl FnMut() -> Checked) {
+        while !self.over.load(Ordering::Relaxed) {
+            if let Err(violation) = step() {
+                self.broken
+                    .lock()
+                    .expect("unpoisoned")
+                    .get_or_insert(violation);
+                self.over.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn readers(&self, near: usize, seed: u64, lossy: bool, connect: impl Fn() -> Client) {
+        let mut rng = Rng::new(seed);
+        let mut session = Session::new(connect(), &self.world, near, lossy);
+        self.repeat(|| {
+            let checked = match rng.below(40) {
+                0 if !lossy => session.read_in_exec(rng.below(KEYS)),
+                1 | 2 if !lossy => {
+                    session.write(rng.below(HOT), Way::ALL[rng.below(Way::ALL.len())]);
+                    Ok(())
+                }
+                _ => session
+                    .pipeline(&some_ops(&mut rng, lossy))
+                    .unwrap_or_else(|Lost| {
+                        session = Session::new(connect(), &self.world, near, lossy);
+                        Ok(())
+                    }),
+            };
+            if rng.one_in(20) {
+                thread::sleep(Duration::from_micros(rng.next() % 1000));
+            }
+            checked
+        });
+    }
+
+    fn hot_writer(&self, near: Option<usize>, seed: u64, mut client: Client) {
+        let mut rng = Rng::new(seed);
+        self.repeat(|| {
+            let key = rng.below(HOT);
+            let way = Way::ALL[rng.below(Way::ALL.len())];
+            if let Some(mut version) = self.world.try_writer(key) {
+                *version += 1;
+                let name = self.world.name(key);
+                write(&mut client, way, name, &value(name, *version));
+                self.world.wrote(key, near, *version);
+            }
+            thread::sleep(Duration::from_micros(rng.next() % 1500));
+            Ok(())
+        });
+    }
+
+    /// Writes the pair and the twins, each time through another of the clients.
+    fn linked_writer(&self, seed: u64, mut clients: Vec<(Option<usize>, Client)>) {
+        let mut rng = Rng::new(seed);
+        let mut n = 0;
+        self.repeat(|| {
+            n += 1;
+            let pick = rng.below(clients.len());
+            let (near, client) = &mut clients[pick];
+            for key in [PAIR[1], PAIR[0]] {
+                let name = self.world.name(key);
+                write(client, Way::Set, name, &value(name, n));
+                self.world.wrote(key, *near, n);
+            }
+            let [x, y] = TWIN.map(|key| self.world.name(key));
+            client.must(&["MSET", x, &value(x, n), y, &value(y, n)]);
+            for key in TWIN {
+                self.world.wrote(key, *near, n);
+            }
+            thread::sleep(Duration::from_micros(rng.next() % 1500));
+            Ok(())
+        });
+    }
+}
+
+fn some_ops(rng: &mut Rng, lossy: bool) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for _ in 0..=rng.below(6) {
+        match rng.below(8) {
+            0 => ops.extend(PAIR.map(Op::Get)),
+            1 => ops.extend(TWIN.map(Op::Get)),
+            2 => {
+                let mut keys: Vec<usize> = (0..=rng.below(3)).map(|_| rng.below(KEYS)).collect();
+                if rng.one_in(2) {
+                    keys.extend(TWIN);
+                }
+                ops.push(Op::Mget(keys));
+            }
+            3 if !lossy && rng.one_in(3) => ops.push(Op::Set(rng.below(HOT))),
+            _ => ops.push(Op::Get(rng.below(KEYS))),
+        }
+    }
+    ops
+}
+
+/// Every entry of L1 is what the server has, at the latest after the bound.
+fn end_state(near: &Nearside, server: &RedisServer) -> Checked {
+    let mut direct = server.client();
+    let deadline = Instant::now() + STALENESS + Duration::from_secs(2);
+    for (key, held) in near.running().l1_entries() {
+        let name = String::from_utf8_lossy(&key).into_owned();
+        loop {
+            let entries = near.running().l1_entries();
+            let Some((_, held_now)) = entries.into_iter().find(|(other, _)| *other == key) else {
+                break;
+            };
+            let truth = direct.must(&["GET", &name]);
+            if held_now.as_deref().map(<[u8]>::to_vec)
+                == truth.text().map(|text| text.as_bytes().to_vec())
+            {
+                break;
+            }
+            if Instant::now() > deadline {
+                let got = format_args!("{held:?} in L1 at the end").to_string();
+                return Err(Promise::BoundedStaleness.broken(
+                    &name,
+                    got,
+                    format_args!("{truth:?}"),
+                ));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
+}
+
+fn run(plan: Plan) {
+    let server = RedisServer::start(&[]);
+    let relays: Vec<Relay> = (0..plan.nearsides)
+        .map(|_| Relay::start(server.addr()))
+        .collect();
+    let socket = |near: usize| server.dir().join(format!("near{near}.sock"));
+    let nearsides: Vec<Nearside> = relays
+        .iter()
+        .enumerate()
+        .map(|(near, relay)| {
+            relay.set_pace(plan.pace);
+            Nearside::start(relay.addr(), |settings| {
+                settings.downstream.workers = plan.workers;
+                settings
+                    .downstream
+                    .listen
+                    .push(ListenAddress::Unix(socket(near)));
+                settings.l1.admit = plan.admit;
+                settings.l1.max_staleness = STALENESS;
+            })
+        })
+        .collect();
+    for near in &nearsides {
+        eventually("the lane", || near.running().lane_is_up().then_some(()));
+    }
+    let run = Run {
+        world: World::new(STALENESS),
+        over: AtomicBool::new(false),
+        broken: Mutex::new(None),
+    };
+    thread::scope(|scope| {
+        let mut seeds = Rng::new(plan.seed);
+        let run = &run;
+        let mut linked = vec![(None, server.client())];
+        for (near, nearside) in nearsides.iter().enumerate() {
+            for n in 0..SESSIONS {
+                let (seed, path) = (seeds.next(), socket(near));
+                let connect = move || {
+                    let client = if n == 0 {
+                        Nearside::unix_session(&path)
+                    } else {
+                        nearside.session()
+                    };
+                    client.speaking([Protocol::Resp2, Protocol::Resp3][n % 2])
+                };
+                scope.spawn(move || run.readers(near, seed, plan.lossy, connect));
+            }
+            if !plan.lossy {
+                linked.push((Some(near), nearside.session()));
+                let (seed, client) = (seeds.next(), nearside.session());
+                scope.spawn(move || run.hot_writer(Some(near), seed, client));
+            }
+        }
+        let (seed, client) = (seeds.next(), server.client());
+        scope.spawn(move || run.hot_writer(None, seed, client));
+        let seed = seeds.next();
+        scope.spawn(move || run.linked_writer(seed, linked));
+        let end = Instant::now() + LENGTH;
+        while Instant::now() < end && !run.over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(100 + seeds.next() % 200));
+            if plan.lossy {
+                relays[seeds.below(relays.len())].kill_lane();
+            }
+        }
+        run.over.store(true, Ordering::Relaxed);
+    });
+    let broken = run.broken.into_inner().expect("unpoisoned");
+    let ended = nearsides
+        .iter()
+        .map(|near| end_state(near, &server))
+        .find_map(Result::err);
+    if let Some(violation) = broken.or(ended) {
+        panic!("{plan:?}: {violation}");
+    }
+    for near in &nearsides {
+        let (hits, fills) = (near.hits(), near.running().fills());
+        println!("{plan:?}: {hits} hits, {fills} fills");
+        assert!(
+            hits > 50 && fills > 50,
+            "without hits this proves nothing: {hits} hits, {fills} fills"
+        );
+    }
+}
+
+const PLAN: Plan = Plan {
+    seed: 1,
+    workers: 1,
+    nearsides: 1,
+    admit: Admit::Always,
+    pace: Pace::Flowing,
+    lossy: false,
+};
+
+#[test]
+fn one_worker() {
+    run(PLAN);
+}
+
+#[test]
+fn two_workers_and_a_trickle() {
+    run(Plan {
+        seed: 2,
+        workers: 2,
+        pace: Pace::Trickle(Duration::from_micros(50)),
+        ..PLAN
+    });
+}
+
+#[test]
+fn two_nearsides_far_away() {
+    run(Plan {
+        seed: 3,
+        workers: 2,
+        nearsides: 2,
+        pace: Pace::Delayed(Duration::from_millis(2)),
+        ..PLAN
+    });
+}
+
+#[test]
+fn admitted_on_the_second_read() {
+    run(Plan {
+        seed: 4,
+        nearsides: 2,
+        admit: Admit::SecondRead,
+        pace: Pace::Trickle(Duration::from_micros(50)),
+        ..PLAN
+    });
+}
+
+#[test]
+fn lanes_that_are_lost() {
+    run(Plan {
+        seed: 5,
+        workers: 2,
+        nearsides: 2,
+        lossy: true,
+        ..PLAN
+    });
+}

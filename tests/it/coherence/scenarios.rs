@@ -1,0 +1,286 @@
+//! Interleavings in which one rule decides. Each says which promise breaks where its rule is missing.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::promise::{Checked, Promise, value, version};
+use super::rig::Rig;
+use crate::support::eventually;
+
+/// `max_staleness` where it plays a part.
+pub const BOUND: Duration = Duration::from_millis(300);
+
+/// A push behind a fill's last reply arrives in the same read as the fill.
+pub fn push_behind_fill(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let mut session = rig.session();
+    rig.relay.hold();
+    rig.held_fill(&mut session, "k");
+    rig.put("k", 2);
+    let written = Instant::now();
+    rig.held_push();
+    rig.relay.release();
+    assert_eq!(
+        version("k", &session.read()),
+        Ok(1),
+        "read before the write"
+    );
+    rig.visible_within(BOUND, written, "k", 2)
+}
+
+/// A foreign write falls between a fill's read and its PTTL.
+pub fn push_inside_fill(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let mut session = rig.session();
+    rig.relay.hold();
+    rig.held_fill(&mut session, "k");
+    rig.put("k", 2);
+    let written = Instant::now();
+    rig.held_push();
+    // PTTL's reply is the same before and after that write, so the server might have served them in this order.
+    rig.relay.rearrange(|frames| {
+        let push = frames
+            .iter()
+            .position(super::rig::is_push)
+            .expect("held above");
+        let push = frames.remove(push).expect("found above");
+        let value = frames
+            .iter()
+            .position(|frame| frame.is_text("k:1"))
+            .expect("held above");
+        frames.insert(value + 1, push);
+    });
+    rig.relay.release();
+    assert_eq!(
+        version("k", &session.read()),
+        Ok(1),
+        "read before the write"
+    );
+    rig.visible_within(BOUND, written, "k", 2)
+}
+
+/// A BLPOP reply overtakes the push of an earlier write.
+pub fn blpop_overtakes_push(rig: &Rig) -> Checked {
+    rig.warm("k");
+    let mut session = rig.session();
+    rig.relay.hold();
+    rig.put("k", 2);
+    rig.server.client().must(&["LPUSH", "q", "2"]);
+    session.must(&["BLPOP", "q", "10"]);
+    rig.racing_check(&mut session, "k", Promise::Causality, 2)
+}
+
+/// A message overtakes the push of an earlier write.
+pub fn message_overtakes_push(rig: &Rig) -> Checked {
+    rig.warm("k");
+    let mut session = rig.session();
+    session.must(&["SUBSCRIBE", "news"]);
+    rig.relay.hold();
+    rig.put("k", 2);
+    rig.server.client().must(&["PUBLISH", "news", "2"]);
+    assert_eq!(session.read().elements().len(), 3, "a message");
+    session.must(&["UNSUBSCRIBE", "news"]);
+    rig.racing_check(&mut session, "k", Promise::Causality, 2)
+}
+
+/// A read inside MULTI, on the session's own connection, overtakes the push of a foreign write.
+pub fn exec_read_overtakes_push(rig: &Rig) -> Checked {
+    rig.warm("k");
+    let mut session = rig.session();
+    session.must(&["WATCH", "unrelated"]);
+    rig.relay.hold();
+    rig.put("k", 2);
+    for command in [&["MULTI"][..], &["GET", "k"], &["EXEC"]] {
+        session.must(command);
+    }
+    rig.racing_check(&mut session, "k", Promise::Causality, 2)
+}
+
+/// A read's fill is ahead of a write on the lane, and the push for it behind.
+pub fn fill_ahead_of_lane_write(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let (mut reader, mut writer) = (rig.session(), rig.session());
+    rig.relay.hold();
+    rig.held_fill(&mut reader, "k");
+    writer.send(&["SET", "k", &value("k", 2)]);
+    writer.flush();
+    rig.held_push();
+    assert!(!rig.acknowledged(&mut writer).is_error());
+    rig.racing_check(&mut writer, "k", Promise::OwnWrites, 2)
+}
+
+/// A read's fill is on its way when EXEC, on an own connection, is acknowledged; the push is not here yet.
+pub fn fill_behind_exec(rig: &Rig) -> Checked {
+    fill_behind_own_write(rig, &[&["MULTI"], &["SET", "k", "k:2"], &["EXEC"]])
+}
+
+/// The same with a script of undeclared keys.
+pub fn fill_behind_script(rig: &Rig) -> Checked {
+    fill_behind_own_write(
+        rig,
+        &[&["EVAL", "return redis.call('SET', 'k', 'k:2')", "0"]],
+    )
+}
+
+fn fill_behind_own_write(rig: &Rig, write: &[&[&str]]) -> Checked {
+    rig.put("k", 1);
+    let (mut reader, mut writer, mut third) = (rig.session(), rig.session(), rig.session());
+    writer.must(&["WATCH", "unrelated"]);
+    rig.relay.hold();
+    rig.held_fill(&mut reader, "k");
+    for command in write {
+        writer.must(command);
+    }
+    rig.held_push();
+    rig.relay.pass_while(|frame| !frame.is_push());
+    assert_eq!(version("k", &reader.read()), Ok(1), "read before the write");
+    rig.racing_check(&mut third, "k", Promise::OwnWrites, 2)
+}
+
+/// A script writes a key that it does not name; its push is not here yet.
+pub fn script_overtakes_push(rig: &Rig) -> Checked {
+    rig.warm("k");
+    let (mut writer, mut third) = (rig.session(), rig.session());
+    rig.relay.hold();
+    writer.must(&["EVAL", "return redis.call('SET', 'k', 'k:2')", "0"]);
+    rig.racing_check(&mut third, "k", Promise::OwnWrites, 2)
+}
+
+/// A key ends by its TTL, and the server, its active expiry off, says nothing.
+pub fn key_ends_unsaid(rig: &Rig) -> Checked {
+    let mut session = rig.session();
+    let ttl = Duration::from_millis(300);
+    rig.server.client().must(&["SET", "k", "k:1", "PX", "300"]);
+    let written = Instant::now();
+    while written.elapsed() <= ttl + Duration::from_millis(1) {
+        session.call(&["GET", "k"]);
+    }
+    let got = version("k", &session.call(&["GET", "k"]))?;
+    if got == 0 {
+        Ok(())
+    } else {
+        Err(Promise::Expiry.broken("k", got, "nil, its time being over"))
+    }
+}
+
+/// While a hit waits behind a miss, its key is written, and then the missed one.
+pub fn push_while_hit_waits(rig: &Rig) -> Checked {
+    rig.warm("b");
+    rig.put("a", 1);
+    let mut session = rig.session();
+    rig.relay.stall();
+    let mark = rig.relay.mark();
+    session.send(&["GET", "a"]);
+    session.send(&["GET", "b"]);
+    session.flush();
+    rig.relay.await_read(mark, "a");
+    rig.put("b", 2);
+    rig.put("a", 2);
+    rig.relay.unstall();
+    let a = version("a", &session.read())?;
+    assert_eq!(a, 2, "read after the write");
+    Promise::Order.at_least("b", version("b", &session.read())?, a)
+}
+
+/// A hit waits behind a miss, and the session's own write of its key comes behind it.
+pub fn own_write_behind_waiting_hit(rig: &Rig) -> Checked {
+    rig.warm("b");
+    rig.put("a", 1);
+    let mut session = rig.session();
+    session.send(&["GET", "a"]);
+    session.send(&["GET", "b"]);
+    session.send(&["SET", "b", &value("b", 2)]);
+    session.flush();
+    let (a, b, set) = (session.read(), session.read(), session.read());
+    version("a", &a)?;
+    Promise::Order.below("b", version("b", &b)?, 2)?;
+    if set.text() == Some("OK") {
+        Ok(())
+    } else {
+        Err(Promise::Order.broken("b", format_args!("{set:?}"), "OK, the reply to SET"))
+    }
+}
+
+/// A hit waits in front of a miss; it falls, and if it is read again only then, it overtakes the miss behind it.
+pub fn reread_behind_later_read(rig: &Rig) -> Checked {
+    rig.warm("b");
+    rig.put("a", 1);
+    rig.put("c", 1);
+    let mut session = rig.session();
+    rig.relay.stall();
+    let mark = rig.relay.mark();
+    for key in ["a", "b", "c"] {
+        session.send(&["GET", key]);
+    }
+    session.flush();
+    rig.relay.await_read(mark, "c");
+    rig.put("b", 2);
+    rig.relay.hold();
+    rig.relay.unstall();
+    rig.relay.await_held("a and c", |frames| {
+        frames.iter().any(|frame| frame.is_text("c:1"))
+    });
+    rig.put("c", 2);
+    rig.put("b", 3);
+    rig.relay.release();
+    version("a", &session.read())?;
+    let b = version("b", &session.read())?;
+    let c = version("c", &session.read())?;
+    // c = 2 was written before b = 3.
+    Promise::Order.at_least("c", c, if b == 3 { 2 } else { 0 })
+}
+
+/// Somebody flushes everything.
+pub fn flush_elsewhere(rig: &Rig) -> Checked {
+    rig.warm("k");
+    rig.server.client().must(&["FLUSHALL"]);
+    let written = Instant::now();
+    // A flush forgets what was tracked, so this write is not pushed.
+    rig.put("k", 2);
+    rig.visible_within(BOUND, written, "k", 2)
+}
+
+/// Nothing is heard from the upstream for longer than the bound.
+pub fn silent_lane(rig: &Rig) -> Checked {
+    rig.warm("k");
+    let mut session = rig.session();
+    rig.relay.hold();
+    rig.put("k", 2);
+    thread::sleep(BOUND + Duration::from_millis(5));
+    rig.racing_check(&mut session, "k", Promise::BoundedStaleness, 2)
+}
+
+/// What arrives was sent before the write, but late: it proves nothing.
+pub fn late_bytes(rig: &Rig) -> Checked {
+    rig.warm("k");
+    rig.put("other", 1);
+    let (mut session, mut reader) = (rig.session(), rig.session());
+    rig.relay.hold();
+    rig.held_fill(&mut reader, "other");
+    rig.put("k", 2);
+    rig.held_push();
+    thread::sleep(BOUND + Duration::from_millis(5));
+    rig.relay.pass_while(|frame| !frame.is_push());
+    assert_eq!(
+        version("other", &reader.read()),
+        Ok(1),
+        "what was held has arrived"
+    );
+    rig.racing_check(&mut session, "k", Promise::BoundedStaleness, 2)
+}
+
+/// The lane is lost, and the push with it.
+pub fn lane_lost(rig: &Rig) -> Checked {
+    rig.warm("k");
+    rig.relay.hold();
+    rig.put("k", 2);
+    let written = Instant::now();
+    rig.held_push();
+    rig.relay.kill_lane();
+    rig.relay.release();
+    let mut probe = rig.near.session();
+    eventually("service after the loss", || {
+        (!probe.call(&["SET", "elsewhere", "1"]).is_error()).then_some(())
+    });
+    rig.visible_within(BOUND, written, "k", 2)
+}

@@ -1,0 +1,280 @@
+//! A client session that checks every reply against what it, and its nearside, already know.
+
+use std::collections::BTreeMap;
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use super::promise::{Checked, Promise, value, version};
+use super::world::{Floor, KEYS, World, no_older, twins_agree};
+use crate::support::client::Client;
+use crate::support::resp::Value;
+
+/// One command of a pipeline.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Get(usize),
+    Mget(Vec<usize>),
+    /// Left out while somebody else writes the key.
+    Set(usize),
+}
+
+/// How a write goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Set,
+    EvalDeclared,
+    EvalUndeclared,
+    Exec,
+    ExecWatched,
+    Rename,
+}
+
+impl Way {
+    pub const ALL: [Self; 6] = [
+        Self::Set,
+        Self::EvalDeclared,
+        Self::EvalUndeclared,
+        Self::Exec,
+        Self::ExecWatched,
+        Self::Rename,
+    ];
+}
+
+/// Writes `text` to `key` and reads every reply.
+pub fn write(client: &mut Client, way: Way, key: &str, text: &str) {
+    let script = format!("return redis.call('SET', '{key}', '{text}')");
+    let from = format!("from:{key}");
+    let commands: &[&[&str]] = match way {
+        Way::Set => &[&["SET", key, text]],
+        Way::EvalDeclared => &[&[
+            "EVAL",
+            "return redis.call('SET', KEYS[1], ARGV[1])",
+            "1",
+            key,
+            text,
+        ]],
+        Way::EvalUndeclared => &[&["EVAL", &script, "0"]],
+        Way::Exec => &[&["MULTI"], &["SET", key, text], &["EXEC"]],
+        Way::ExecWatched => &[
+            &["WATCH", "unrelated"],
+            &["MULTI"],
+            &["SET", key, text],
+            &["EXEC"],
+        ],
+        Way::Rename => &[&["SET", &from, text], &["RENAME", &from, key]],
+    };
+    for command in commands {
+        client.send(command);
+    }
+    client.flush();
+    for command in commands {
+        let reply = client.read();
+        assert!(
+            !reply.is_error() && reply != Value::Nil,
+            "{command:?} got {reply:?}"
+        );
+    }
+}
+
+pub struct Session<'a> {
+    client: Client,
+    world: &'a World,
+    near: usize,
+    /// Written by this session.
+    own: [u64; KEYS],
+    /// Read by this session.
+    seen: [u64; KEYS],
+    /// Follows from what was relayed to this session.
+    told: [u64; KEYS],
+    /// Errors and lost connections are part of the run.
+    lossy: bool,
+}
+
+/// The session's connection was lost in a lossy run.
+pub struct Lost;
+
+impl<'a> Session<'a> {
+    pub fn new(client: Client, world: &'a World, near: usize, lossy: bool) -> Self {
+        Self {
+            client,
+            world,
+            near,
+            own: [0; KEYS],
+            seen: [0; KEYS],
+            told: [0; KEYS],
+            lossy,
+        }
+    }
+
+    /// The next reply; in a lossy run it may be an error (`Nothing`), or the connection is gone.
+    fn reply(&mut self) -> Result<Option<Value>, Lost> {
+        if !self.lossy {
+            let reply = self.client.read();
+            assert!(!reply.is_error(), "got {reply:?}");
+            return Ok(Some(reply));
+        }
+        match self.client.try_read() {
+            Ok(Value::Error(_)) => Ok(None),
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                panic!("no reply: {error}")
+            }
+            Err(_) => Err(Lost),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Lost> {
+        match self.client.try_flush() {
+            Ok(()) => Ok(()),
+            Err(_) if self.lossy => Err(Lost),
+            Err(error) => panic!("writing: {error}"),
+        }
+    }
+
+    /// A version that the lane or L1 gave for `key`, in a read that started when `floor` held.
+    fn check(&mut self, key: usize, got: u64, floor: Floor) -> Checked {
+        let name = self.world.name(key);
+        Promise::OwnWrites.at_least(name, got, self.own[key].max(floor.acknowledged))?;
+        Promise::Causality.at_least(name, got, self.told[key])?;
+        Promise::MonotonicKeys.at_least(name, got, self.seen[key].max(floor.seen))?;
+        Promise::BoundedStaleness.at_least(name, got, floor.settled)?;
+        self.seen[key] = got;
+        self.world.keys[key].seen[self.near].fetch_max(got, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Sends the commands in one write and checks all replies.
+    pub fn pipeline(&mut self, ops: &[Op]) -> Result<Checked, Lost> {
+        let world = self.world;
+        let floors: Vec<Floor> = (0..KEYS).map(|key| world.floor(key, self.near)).collect();
+        let mut writing: BTreeMap<usize, MutexGuard<'_, u64>> = BTreeMap::new();
+        // What was sent: a SET with its version.
+        let mut commands: Vec<(&Op, u64)> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Get(key) => self.client.send(&["GET", world.name(*key)]),
+                Op::Mget(keys) => {
+                    let names = keys.iter().map(|&key| world.name(key));
+                    let command: Vec<&str> = std::iter::once("MGET").chain(names).collect();
+                    self.client.send(&command);
+                }
+                Op::Set(key) => {
+                    if !writing.contains_key(key) {
+                        let Some(guard) = world.try_writer(*key) else {
+                            continue;
+                        };
+                        writing.insert(*key, guard);
+                    }
+                    let version = writing.get_mut(key).expect("inserted above");
+                    **version += 1;
+                    let name = world.name(*key);
+                    self.client.send(&["SET", name, &value(name, **version)]);
+                    commands.push((op, **version));
+                    continue;
+                }
+            }
+            commands.push((op, 0));
+        }
+        self.flush()?;
+        // Versions seen earlier in this pipeline bind what is read later in it, by their order.
+        let mut ordered = [0; KEYS];
+        for at in 0..commands.len() {
+            let (op, set) = commands[at];
+            let Some(reply) = self.reply()? else {
+                continue;
+            };
+            let read: Vec<(usize, &Value)> = match op {
+                Op::Set(key) => {
+                    let name = world.name(*key);
+                    if reply.text() != Some("OK") {
+                        return Ok(Err(Promise::Order.broken(
+                            name,
+                            format_args!("{reply:?}"),
+                            "OK",
+                        )));
+                    }
+                    self.own[*key] = set;
+                    world.wrote(*key, Some(self.near), set);
+                    continue;
+                }
+                Op::Get(key) => vec![(*key, &reply)],
+                Op::Mget(keys) => keys.iter().copied().zip(reply.elements()).collect(),
+            };
+            let later = &commands[at..];
+            if let Err(violation) = self.check_reads(&read, &floors, later, &mut ordered) {
+                return Ok(Err(violation));
+            }
+        }
+        for (key, least) in ordered.into_iter().enumerate() {
+            self.told[key] = self.told[key].max(least);
+        }
+        Ok(Ok(()))
+    }
+
+    fn check_reads(
+        &mut self,
+        read: &[(usize, &Value)],
+        floors: &[Floor],
+        later: &[(&Op, u64)],
+        ordered: &mut [u64; KEYS],
+    ) -> Checked {
+        let world = self.world;
+        let named: Vec<(&str, &Value)> = read
+            .iter()
+            .map(|&(key, value)| (world.name(key), value))
+            .collect();
+        twins_agree(&named)?;
+        for &(key, value) in read {
+            let name = world.name(key);
+            let got = version(name, value)?;
+            let later_set = later
+                .iter()
+                .find(|(op, _)| matches!(op, Op::Set(k) if *k == key));
+            if let Some((_, set)) = later_set {
+                Promise::Order.below(name, got, *set)?;
+            }
+            Promise::Order.at_least(name, got, ordered[key])?;
+            self.check(key, got, floors[key])?;
+            if let Some(other) = no_older(key) {
+                ordered[other] = ordered[other].max(got);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads `key` inside MULTI, over the session's own connection: what it says binds this session alone.
+    pub fn read_in_exec(&mut self, key: usize) -> Checked {
+        let name = self.world.name(key);
+        for command in [
+            &["WATCH", "unrelated"][..],
+            &["MULTI"],
+            &["GET", name],
+            &["EXEC"],
+        ] {
+            self.client.send(command);
+        }
+        self.client.flush();
+        let mut last = Value::Nil;
+        for _ in 0..4 {
+            last = self.client.read();
+        }
+        let got = version(name, &last.elements()[0])?;
+        Promise::MonotonicKeys.at_least(name, got, self.seen[key])?;
+        self.told[key] = self.told[key].max(got);
+        if let Some(other) = no_older(key) {
+            self.told[other] = self.told[other].max(got);
+        }
+        Ok(())
+    }
+
+    /// Writes the next version of `key`, unless somebody else is writing it.
+    pub fn write(&mut self, key: usize, way: Way) {
+        if let Some(mut version) = self.world.try_writer(key) {
+            *version += 1;
+            let name = self.world.name(key);
+            write(&mut self.client, way, name, &value(name, *version));
+            self.own[key] = *version;
+            self.world.wrote(key, Some(self.near), *version);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a random run knows of its keys: who has written which version, and who has seen which.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::promise::{Checked, Promise, version};
+use crate::support::resp::Value;
+
+/// Keys that anybody writes.
+pub const HOT: usize = 6;
+/// `b` is written, then `a`, with the same version: who has seen `a` may not then see an older `b`.
+pub const PAIR: [usize; 2] = [HOT, HOT + 1];
+/// Always written by one MSET.
+pub const TWINS: [&str; 2] = ["x", "y"];
+pub const TWIN: [usize; 2] = [HOT + 2, HOT + 3];
+/// All keys.
+pub const KEYS: usize = HOT + 4;
+
+pub struct Key {
+    pub name: String,
+    /// The version issued last; locked by who writes the key.
+    pub writer: Mutex<u64>,
+    /// By nearside, the newest version that was written through it and acknowledged.
+    pub acknowledged: [AtomicU64; 2],
+    /// By nearside, the newest version that its lane or L1 has answered to anybody.
+    pub seen: [AtomicU64; 2],
+    /// Acknowledged writes, whichever way they went, until they are old enough to be visible everywhere.
+    recent: Mutex<(VecDeque<(Instant, u64)>, u64)>,
+}
+
+/// What a read of a key may not be older than, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Floor {
+    pub acknowledged: u64,
+    pub seen: u64,
+    pub settled: u64,
+}
+
+pub struct World {
+    pub keys: Vec<Key>,
+    bound: Duration,
+}
+
+impl World {
+    /// `max_staleness` is that of all nearsides.
+    pub fn new(max_staleness: Duration) -> Self {
+        let hot = (0..HOT).map(|n| format!("k{n}"));
+        let others = ["a", "b", TWINS[0], TWINS[1]].map(str::to_owned);
+        let key = |name| Key {
+            name,
+            writer: Mutex::new(0),
+            acknowledged: Default::default(),
+            seen: Default::default(),
+            recent: Mutex::default(),
+        };
+        Self {
+            keys: hot.chain(others).map(key).collect(),
+            // Clocks of whole milliseconds are compared on both ends.
+            bound: max_staleness + Duration::from_millis(5),
+        }
+    }
+
+    /// Version `n` of `key` was acknowledged, through `near` or straight by the server.
+    pub fn wrote(&self, key: usize, near: Option<usize>, n: u64) {
+        let key = &self.keys[key];
+        if let Some(near) = near {
+            key.acknowledged[near].fetch_max(n, Ordering::SeqCst);
+        }
+        let mut recent = key.recent.lock().expect("unpoisoned");
+        recent.0.push_back((Instant::now(), n));
+    }
+
+    /// Locks `key` for a writer, if nobody is writing it.
+    pub fn try_writer(&self, key: usize) -> Option<MutexGuard<'_, u64>> {
+        self.keys[key].writer.try_lock().ok()
+    }
+
+    /// What a read of `key` through `near` that starts now may not be older than.
+    pub fn floor(&self, key: usize, near: usize) -> Floor {
+        let key = &self.keys[key];
+        let mut recent = key.recent.lock().expect("unpoisoned");
+        while let Some(&(at, n)) = recent.0.front()
+            && at.elapsed() > self.bound
+        {
+            recent.0.pop_front();
+            recent.1 = recent.1.max(n);
+        }
+        Floor {
+            acknowledged: key.acknowledged[near].load(Ordering::SeqCst),
+            seen: key.seen[near].load(Ordering::SeqCst),
+            settled: recent.1,
+        }
+    }
+
+    pub fn name(&self, key: usize) -> &str {
+        &self.keys[key].name
+    }
+}
+
+/// The key that was written no later than the given one with the same version.
+pub fn no_older(key: usize) -> Option<usize> {
+    [(PAIR[0], PAIR[1]), (TWIN[0], TWIN[1]), (TWIN[1], TWIN[0])]
+        .into_iter()
+        .find_map(|(first, second)| (first == key).then_some(second))
+}
+
+/// The twins have one version in one reply.
+pub fn twins_agree(reply: &[(&str, &Value)]) -> Checked {
+    let mut versions = Vec::new();
+    for (key, value) in reply.iter().filter(|(key, _)| TWINS.contains(key)) {
+        versions.push((*key, version(key, value)?));
+    }
+    for pair in versions.windows(2) {
+        let ((_, first), (key, second)) = (pair[0], pair[1]);
+        if first != second {
+            let got = format_args!("{second} beside {first} in one MGET").to_string();
+            return Err(Promise::Transparency.broken(
+                key,
+                got,
+                "one version, both written by one MSET",
+            ));
+        }
+    }
+    Ok(())
+}
