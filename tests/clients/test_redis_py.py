@@ -49,7 +49,7 @@ class Program:
         self.upstream = start_redis(self.upstream_port)
         self.log = directory / "nearside.log"
         self.socket = directory / "nearside.sock"
-        binary = os.environ.get("NEARSIDE_BIN", "target/debug/nearside")
+        binary = os.environ.get("PROGRAM_UNDER_TEST", "target/debug/nearside")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -207,3 +207,30 @@ def test_side_port(program):
     for path in ("liveness", "readiness", "startup", "metrics", "config"):
         answer = raw(program.http, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 200"), path
+
+
+def test_large_reply_stays_out_of_memory(program):
+    """A 512 MiB value to a client that reads slowly, while others go on."""
+    size = 512 << 20
+    program.direct().setrange("big", size - 1, "x")
+    status = Path(f"/proc/{program.process.pid}/status")
+
+    def resident():
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) << 10
+
+    other = program.client()
+    other.incr("n")
+    idle = peak = resident()
+    with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET big\r\n")
+        left = size + len(f"${size}\r\n\r\n")
+        progress = 0
+        while left > 0:
+            chunk = connection.recv(1 << 20)
+            assert chunk, "cut off"
+            left -= len(chunk)
+            if left % 16 == 0:
+                progress += other.incr("n") > 0
+                peak = max(peak, resident())
+        assert left == 0 and progress > 10
+    assert peak < idle + (32 << 20)
