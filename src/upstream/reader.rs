@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::{FillKeys, Op, Pending};
 use crate::l1::{Fill, L1, Rule};
 use crate::resp::downgrade::Downgrade;
-use crate::resp::frame::{FrameError, FrameWalker, Ignore, Sink, parse_integer};
+use crate::resp::frame::{FrameError, FrameWalker, Ignore, Sink, Walked, parse_integer};
 
 /// Why a lane came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,17 +227,26 @@ impl Reader {
         }
         let fresh = !self.relayed;
         let cut = mail.cut.is_some();
-        let walked = if head.resp2 && !cut {
-            self.walker
-                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+        let plain = if self.walker.in_frame() {
+            None
         } else {
-            self.walker.walk(buf, &mut Ignore)?
+            whole_plain(buf)
+        };
+        let walked = match plain {
+            Some(consumed) => Walked {
+                consumed,
+                done: true,
+            },
+            None if head.resp2 && !cut => self
+                .walker
+                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?,
+            None => self.walker.walk(buf, &mut Ignore)?,
         };
         if walked.consumed == 0 {
             return Ok(None);
         }
         let bytes = &buf[..walked.consumed];
-        if !head.resp2 && !cut {
+        if (plain.is_some() || !head.resp2) && !cut {
             mail.out.extend_from_slice(bytes);
         }
         if mail.out.len() > self.output_limit {
@@ -419,6 +428,22 @@ pub fn fail_one(l1: &L1, pending: Pending, error: &str, partial: bool, answered:
     mail.fences += u64::from(marker);
     drop(mail);
     session.wake();
+}
+
+/// The length of a frame that is whole and the same in both protocols: a bulk, a simple string, an integer.
+fn whole_plain(buf: &[u8]) -> Option<usize> {
+    match buf[0] {
+        b'$' => {
+            let body = announced(buf)?;
+            let header = buf.iter().position(|&b| b == b'\n')? + 1;
+            (buf.len() >= header + body + 2).then_some(header + body + 2)
+        }
+        b'+' | b':' => {
+            let lf = buf.iter().take(64).position(|&b| b == b'\n')?;
+            (buf[lf - 1] == b'\r').then_some(lf + 1)
+        }
+        _ => None,
+    }
 }
 
 /// The length that a bulk's header announces, if it is whole.
