@@ -45,8 +45,16 @@ class Program:
     """nearside with its own redis-server."""
 
     def __init__(self, directory):
+        self.process = None
         self.upstream_port = free_port()
         self.upstream = start_redis(self.upstream_port)
+        try:
+            self.start(directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, directory):
         self.log = directory / "nearside.log"
         self.socket = directory / "nearside.sock"
         binary = os.environ.get("PROGRAM_UNDER_TEST", "target/debug/nearside")
@@ -71,9 +79,9 @@ class Program:
 
     def stop(self):
         for process in (self.process, self.upstream):
-            if process.poll() is None:
+            if process is not None:
                 process.kill()
-            process.wait()
+                process.wait()
 
 
 @pytest.fixture
