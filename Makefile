@@ -16,10 +16,13 @@ test: ## Everything that tests nearside, with real servers and clients.
 	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
 
-check: ## Format, lints, documentation.
+check: ## Format, lints, documentation, licences and duplicate versions.
+	@.ci/install python3
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
+	cargo metadata --locked --format-version 1 >$(TARGET)/metadata.json
+	python3 .ci/licences.py <$(TARGET)/metadata.json
 
 bench: build ## redis-benchmark through nearside and straight to Redis, in turn.
 	@.ci/install redis-server redis-tools
