@@ -209,6 +209,7 @@ def test_drain_answers_what_was_sent(program):
             received += chunk
     assert received == b"".join(b":%d\r\n" % n for n in range(1, 1001))
     assert program.process.wait(timeout=PATIENCE) == 0
+    assert not program.socket.exists()
 
 
 def test_side_port(program):
