@@ -1,7 +1,7 @@
 # nearside: `make run` and `make test` are all that a new user needs.
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run build test check
+.PHONY: run build test check bench
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
@@ -14,9 +14,16 @@ test: ## Everything that tests nearside, with real servers and clients.
 	@.ci/install redis-server redis-tools python3-venv
 	cargo test --locked
 	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
-	NEARSIDE_BIN=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
+	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
 
-check: ## Format, lints, documentation.
+check: ## Format, lints, documentation, licences and duplicate versions.
+	@.ci/install python3
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
+	cargo metadata --locked --format-version 1 >$(TARGET)/metadata.json
+	python3 .ci/licences.py <$(TARGET)/metadata.json
+
+bench: build ## redis-benchmark through nearside and straight to Redis, in turn.
+	@.ci/install redis-server redis-tools
+	python3 benches/bench.py $(TARGET)/release/nearside

@@ -70,6 +70,16 @@ enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
+impl Drop for Listener {
+    // Here and not behind the accept loop, which a drain may cancel at any await.
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Somebody else may have removed it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 enum Socket {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
@@ -249,10 +259,6 @@ async fn accept(
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
-    }
-    if let Listener::Unix(_, path) = &listener {
-        // Somebody else may have removed it.
-        let _ = std::fs::remove_file(path);
     }
 }
 

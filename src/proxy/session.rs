@@ -76,6 +76,10 @@ pub struct Session<S> {
     /// Lane commands to be submitted at the end of the pass.
     bytes: Vec<u8>,
     batch: Vec<Pending>,
+    /// The newest GET that was sent, while it may have to be sent again.
+    repeat: Vec<u8>,
+    /// The same of what is queued and not submitted.
+    queued_repeat: Vec<u8>,
     sent: u64,
     answered: u64,
     fences_raised: u64,
@@ -115,6 +119,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             written: 0,
             bytes: Vec::new(),
             batch: Vec::new(),
+            repeat: Vec::new(),
+            queued_repeat: Vec::new(),
             sent: 0,
             answered: 0,
             fences_raised: 0,
@@ -165,7 +171,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             self.out.append(&mut mail.out);
         }
+        let too_large = std::mem::take(&mut mail.too_large);
         drop(mail);
+        if too_large {
+            self.repeat_on_own();
+        }
         if news {
             self.mailbox.room.wake();
         }
@@ -174,25 +184,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn submit(&mut self) {
         if !self.batch.is_empty() {
+            let mut mail = self.mailbox.lock();
+            if mail.too_large {
+                // What was queued comes behind the read that has to be repeated first.
+                return;
+            }
+            mail.submitted = self.sent;
+            drop(mail);
+            std::mem::swap(&mut self.repeat, &mut self.queued_repeat);
             self.lane.submit(&mut self.bytes, &mut self.batch);
         }
     }
 
-    fn queue(&mut self, request: &[u8], op: Op) {
+    /// Queues a lane command; a `repeatable` one is a GET.
+    fn queue(&mut self, request: &[u8], repeatable: bool, op: Op) {
         self.sent += 1;
+        if repeatable {
+            self.queued_repeat.clear();
+            self.queued_repeat.extend_from_slice(request);
+        }
         self.bytes.extend_from_slice(request);
         let session = Some(Arc::clone(&self.mailbox));
         self.batch.push(Pending {
             session,
             sent: self.now,
             resp2: self.resp2,
+            repeatable,
             op,
         });
     }
 
     /// Looks reads up whose turn has come, or sends them.
     fn serve_deferred(&mut self) {
-        if self.sent != self.answered {
+        if self.sent != self.answered || !self.own_idle() {
             return;
         }
         // With the list taken, the first is looked up at once; one that misses makes those behind it wait again.
@@ -211,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         for read in std::mem::take(&mut self.deferred) {
             self.misses += 1;
-            self.queue(&read.request, Op::Relay);
+            self.queue(&read.request, !read.array, Op::Relay);
         }
     }
 
@@ -254,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .count()
                 > 0;
         if !admitted {
-            self.queue(request, Op::Relay);
+            self.queue(request, !array, Op::Relay);
             return;
         }
         let keys: Vec<Box<[u8]>> = keys.iter().map(|key| request[key.clone()].into()).collect();
@@ -265,7 +289,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode::request(&mut ttls, &[b"PTTL", key]);
         }
         let epoch = self.l1.epoch();
-        self.queue(request, Op::Fill(Box::new(FillKeys { keys, array, epoch })));
+        self.queue(
+            request,
+            !array,
+            Op::Fill(Box::new(FillKeys { keys, array, epoch })),
+        );
         self.bytes.extend_from_slice(&ttls);
     }
 
@@ -333,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 (Class::Get | Class::Mget | Class::LaneRead, _) => {
                     self.flush_deferred();
-                    self.queue(request, Op::Relay);
+                    self.queue(request, false, Op::Relay);
                     return Flow::Done;
                 }
                 (Class::LaneWrite, Some(row)) => {
@@ -344,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     } else {
                         Keys::Many(keys.into())
                     };
-                    self.queue(request, Op::Write(keys));
+                    self.queue(request, false, Op::Write(keys));
                     return Flow::Done;
                 }
                 _ => {}
@@ -453,18 +481,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
-    /// Sends a command over the session's own connection.
-    fn send_own(
-        &mut self,
-        row: Option<&'static Row>,
-        class: Class,
-        request: &[u8],
-        args: &[Range<usize>],
-    ) {
+    /// Sees to it that there is an own connection, opening or open; where there can be none now, answers with the error.
+    fn open_own(&mut self) -> bool {
         if self.own.is_none() {
             if let Some(error) = self.lane.unavailable() {
                 encode::error(&mut self.out, &error);
-                return;
+                return false;
             }
             let (lane, resp2, name) = (Arc::clone(&self.lane), self.resp2, self.name.clone());
             self.own = Some(Own::new(Box::pin(async move {
@@ -473,6 +495,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 lane.attempted(opened.as_ref().map(|_| ()));
                 opened
             })));
+        }
+        true
+    }
+
+    /// Sends a GET again whose reply is too large for the lane: here back-pressure reaches the upstream.
+    fn repeat_on_own(&mut self) {
+        let request = std::mem::take(&mut self.repeat);
+        if self.open_own()
+            && let Some(own) = &mut self.own
+        {
+            own.send(&request);
+            own.expected.push_back(Expect::Reply(Effect::default()));
+        }
+    }
+
+    /// Sends a command over the session's own connection.
+    fn send_own(
+        &mut self,
+        row: Option<&'static Row>,
+        class: Class,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) {
+        if !self.open_own() {
+            return;
         }
         let in_transaction = self.transaction.is_some();
         let unary = args.len() == 1;
@@ -593,6 +640,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             session,
             sent: self.now,
             resp2: false,
+            repeatable: false,
             op: Op::Marker { release, open },
         });
         self.submit();
@@ -879,6 +927,7 @@ impl<S> Drop for Session<S> {
                     session: None,
                     sent: now_ms(),
                     resp2: false,
+                    repeatable: false,
                     op,
                 }],
             );

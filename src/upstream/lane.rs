@@ -277,6 +277,7 @@ impl Lane {
             Arc::clone(&self.l1),
             hello.role.clone(),
             self.settings.output_limit,
+            self.settings.large_reply,
         );
         {
             let mut queue = self.queue.lock();
@@ -388,6 +389,7 @@ impl Driver<'_> {
                 session: None,
                 sent: now,
                 resp2: false,
+                repeatable: false,
                 op: Op::Probe,
             }];
             self.lane.submit(&mut bytes, &mut pending);

@@ -12,6 +12,10 @@ pub struct Mail {
     pub answered: u64,
     /// Fence markers that were answered, ever.
     pub fences: u64,
+    /// Commands handed to the lane whose replies go here, ever.
+    pub submitted: u64,
+    /// The last command's reply is too large for the lane: the session reads it again over its own connection.
+    pub too_large: bool,
     /// The client is to be cut off, and why.
     pub cut: Option<&'static str>,
 }

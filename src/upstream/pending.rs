@@ -64,6 +64,8 @@ pub struct Pending {
     pub sent: u64,
     /// The client speaks RESP2.
     pub resp2: bool,
+    /// A GET: harmless to send again.
+    pub repeatable: bool,
     /// What its reply does.
     pub op: Op,
 }

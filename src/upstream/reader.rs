@@ -10,7 +10,7 @@ use super::mailbox::Mailbox;
 use super::{FillKeys, Op, Pending};
 use crate::l1::{Fill, L1, Rule};
 use crate::resp::downgrade::Downgrade;
-use crate::resp::frame::{FrameError, FrameWalker, Ignore, Sink, parse_integer};
+use crate::resp::frame::{FrameError, FrameWalker, Ignore, Sink, Walked, parse_integer};
 
 /// Why a lane came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub struct Reader {
     l1: Arc<L1>,
     role: String,
     output_limit: usize,
+    large_reply: usize,
+    /// The reply under way is thrown away, because its session reads it again elsewhere.
+    discarding: bool,
     walker: FrameWalker,
     frame: Frame,
     /// The frame under way has given bytes to its session already.
@@ -60,11 +63,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(l1: Arc<L1>, role: String, output_limit: usize) -> Self {
+    pub fn new(l1: Arc<L1>, role: String, output_limit: usize, large_reply: usize) -> Self {
         Self {
             l1,
             role,
             output_limit,
+            large_reply,
+            discarding: false,
             walker: FrameWalker::default(),
             frame: Frame::None,
             relayed: false,
@@ -200,19 +205,48 @@ impl Reader {
             .as_ref()
             .expect("a relayed command has a session");
         let mut mail = session.lock();
+        if self.discarding {
+            drop(mail);
+            let walked = self.walker.walk(buf, &mut Ignore)?;
+            return Ok((walked.consumed > 0).then_some((walked.consumed, walked.done)));
+        }
+        if head.repeatable
+            && !self.walker.in_frame()
+            && announced(buf).is_some_and(|n| n > self.large_reply)
+            && mail.submitted == mail.answered + 1
+        {
+            // Nothing of its session comes behind it, so a second read of it changes no order.
+            mail.answered += 1;
+            mail.too_large = true;
+            drop(mail);
+            self.dirty.push(Arc::clone(session));
+            self.discarding = true;
+            self.filling.poisoned = matches!(head.op, Op::Fill(_));
+            let walked = self.walker.walk(buf, &mut Ignore)?;
+            return Ok(Some((walked.consumed, walked.done)));
+        }
         let fresh = !self.relayed;
         let cut = mail.cut.is_some();
-        let walked = if head.resp2 && !cut {
-            self.walker
-                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+        let plain = if self.walker.in_frame() {
+            None
         } else {
-            self.walker.walk(buf, &mut Ignore)?
+            whole_plain(buf)
+        };
+        let walked = match plain {
+            Some(consumed) => Walked {
+                consumed,
+                done: true,
+            },
+            None if head.resp2 && !cut => self
+                .walker
+                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?,
+            None => self.walker.walk(buf, &mut Ignore)?,
         };
         if walked.consumed == 0 {
             return Ok(None);
         }
         let bytes = &buf[..walked.consumed];
-        if !head.resp2 && !cut {
+        if (plain.is_some() || !head.resp2) && !cut {
             mail.out.extend_from_slice(bytes);
         }
         if mail.out.len() > self.output_limit {
@@ -248,6 +282,7 @@ impl Reader {
     fn ended(&mut self) -> Result<(), LaneEnd> {
         self.frame = Frame::None;
         self.relayed = false;
+        self.discarding = false;
         self.downgrade = Downgrade::default();
         let error = std::mem::take(&mut self.error);
         let parts = std::mem::take(&mut self.parts);
@@ -358,7 +393,7 @@ impl Reader {
     pub fn fail(&mut self, error: &str) {
         let partial = self.relayed;
         for (at, pending) in self.pending.drain(..).enumerate() {
-            let read_done = at == 0 && self.filling.read;
+            let read_done = at == 0 && (self.filling.read || self.discarding);
             fail_one(&self.l1, pending, error, at == 0 && partial, read_done);
         }
     }
@@ -393,6 +428,29 @@ pub fn fail_one(l1: &L1, pending: Pending, error: &str, partial: bool, answered:
     mail.fences += u64::from(marker);
     drop(mail);
     session.wake();
+}
+
+/// The length of a frame that is whole and the same in both protocols: a bulk, a simple string, an integer.
+fn whole_plain(buf: &[u8]) -> Option<usize> {
+    match buf[0] {
+        b'$' => {
+            let body = announced(buf)?;
+            let header = buf.iter().position(|&b| b == b'\n')? + 1;
+            (buf.len() >= header + body + 2).then_some(header + body + 2)
+        }
+        b'+' | b':' => {
+            let lf = buf.iter().take(64).position(|&b| b == b'\n')?;
+            (buf[lf - 1] == b'\r').then_some(lf + 1)
+        }
+        _ => None,
+    }
+}
+
+/// The length that a bulk's header announces, if it is whole.
+fn announced(buf: &[u8]) -> Option<usize> {
+    let text = buf.strip_prefix(b"$")?;
+    let end = text.iter().take(24).position(|&b| b == b'\r')?;
+    parse_integer(&text[..end]).and_then(|n| usize::try_from(n).ok())
 }
 
 /// The elements of an encoded array of bulks and nulls.

@@ -12,7 +12,12 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         knocked_out: rules,
         ..Settings::default()
     };
-    let mut reader = Reader::new(Arc::new(L1::new(settings, 1)), "master".into(), 1 << 20);
+    let mut reader = Reader::new(
+        Arc::new(L1::new(settings, 1)),
+        "master".into(),
+        1 << 20,
+        1 << 10,
+    );
     let session: Arc<Mailbox> = Arc::default();
     let keys = FillKeys {
         keys: vec![b"k".as_slice().into()],
@@ -23,6 +28,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         session: Some(Arc::clone(&session)),
         sent: 1,
         resp2: true,
+        repeatable: true,
         op: Op::Fill(Box::new(keys)),
     });
     (reader, session)

@@ -45,11 +45,19 @@ class Program:
     """nearside with its own redis-server."""
 
     def __init__(self, directory):
+        self.process = None
         self.upstream_port = free_port()
         self.upstream = start_redis(self.upstream_port)
+        try:
+            self.start(directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, directory):
         self.log = directory / "nearside.log"
         self.socket = directory / "nearside.sock"
-        binary = os.environ.get("NEARSIDE_BIN", "target/debug/nearside")
+        binary = os.environ.get("PROGRAM_UNDER_TEST", "target/debug/nearside")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -71,9 +79,9 @@ class Program:
 
     def stop(self):
         for process in (self.process, self.upstream):
-            if process.poll() is None:
+            if process is not None:
                 process.kill()
-            process.wait()
+                process.wait()
 
 
 @pytest.fixture
@@ -201,9 +209,37 @@ def test_drain_answers_what_was_sent(program):
             received += chunk
     assert received == b"".join(b":%d\r\n" % n for n in range(1, 1001))
     assert program.process.wait(timeout=PATIENCE) == 0
+    assert not program.socket.exists()
 
 
 def test_side_port(program):
     for path in ("liveness", "readiness", "startup", "metrics", "config"):
         answer = raw(program.http, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert answer.startswith(b"HTTP/1.1 200"), path
+
+
+def test_large_reply_stays_out_of_memory(program):
+    """A 512 MiB value to a client that reads slowly, while others go on."""
+    size = 512 << 20
+    program.direct().setrange("big", size - 1, "x")
+    status = Path(f"/proc/{program.process.pid}/status")
+
+    def resident():
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) << 10
+
+    other = program.client()
+    other.incr("n")
+    idle = peak = resident()
+    with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET big\r\n")
+        left = size + len(f"${size}\r\n\r\n")
+        progress = 0
+        while left > 0:
+            chunk = connection.recv(1 << 20)
+            assert chunk, "cut off"
+            left -= len(chunk)
+            if left % 16 == 0:
+                progress += other.incr("n") > 0
+                peak = max(peak, resident())
+        assert left == 0 and progress > 10
+    assert peak < idle + (32 << 20)
