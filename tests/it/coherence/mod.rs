@@ -4,7 +4,9 @@
 //! Values name their key and a version (`k:7`), and versions of a key grow in the order in which the server takes
 //! them, because each key has one writer at a time. So every value read says how old it is.
 
+mod at_most_once;
 mod causality;
+mod differential;
 mod expiry;
 mod knockouts;
 mod own_writes;
