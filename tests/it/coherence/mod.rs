@@ -14,6 +14,7 @@ mod pipelines;
 mod promise;
 mod random;
 mod rig;
+mod routes;
 mod scenarios;
 mod session;
 mod staleness;
