@@ -232,12 +232,14 @@ impl L1 {
         } else {
             deadline
         };
-        if fill.reply.len() > self.settings.max_entry_bytes || fill.epoch != self.epoch() {
+        if fill.reply.len() > self.settings.max_entry_bytes {
             return self.refuse();
         }
         let hash = self.hash(fill.key);
         let mut shard = self.shard(hash).lock();
-        if shard.write_in_flight(hash) && !self.knocked_out(Rule::InFlight) {
+        // Under the lock: a drop of everything raises the epoch first and then comes through each shard.
+        let stale = fill.epoch != self.epoch();
+        if stale || shard.write_in_flight(hash) && !self.knocked_out(Rule::InFlight) {
             drop(shard);
             return self.refuse();
         }

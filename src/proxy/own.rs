@@ -51,8 +51,13 @@ pub enum Expect {
     },
     /// This many confirmations of the SUBSCRIBE family.
     Confirmations(u32),
-    /// The reply to RESET.
+    /// The reply to RESET. Nothing is sent behind it before it has come.
     Reset,
+    /// The reply to a HELLO that asks for a protocol.
+    Hello {
+        /// RESP2.
+        resp2: bool,
+    },
 }
 
 /// Where the connection stands.
@@ -137,6 +142,11 @@ pub enum Ended {
     Reply(Effect),
     /// RESET was carried out.
     Reset,
+    /// HELLO has changed the protocol.
+    Hello {
+        /// RESP2.
+        resp2: bool,
+    },
 }
 
 impl Own {
@@ -167,6 +177,12 @@ impl Own {
             && !self.raw
             && self.subscribed == [0; 2]
             && !self.walker.in_frame()
+    }
+
+    /// RESET was sent and not answered: what comes behind it may have to go elsewhere.
+    #[must_use]
+    pub fn is_resetting(&self) -> bool {
+        matches!(self.expected.back(), Some(Expect::Reset))
     }
 
     /// Opens, and writes what is queued. Ready when the attempt to connect has ended, with its outcome.
@@ -320,6 +336,7 @@ impl Own {
                 })
             }
             Some(Expect::Reset) if peek.kind == b'+' => Ended::Reset,
+            Some(Expect::Hello { resp2 }) if peek.kind != b'-' => Ended::Hello { resp2 },
             _ => Ended::Nothing,
         }
     }

@@ -89,6 +89,8 @@ pub struct Session<S> {
     blocking: bool,
     /// State that only the own connection has; the session stays there.
     pinned: bool,
+    /// Its commands are not looked at, and L1 is closed for as long as it lives.
+    closes_l1: bool,
     watching: bool,
     /// Inside MULTI, with what its queued commands will change.
     transaction: Option<Effect>,
@@ -129,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own: None,
             blocking: false,
             pinned: false,
+            closes_l1: false,
             watching: false,
             transaction: None,
             client_gone: false,
@@ -349,6 +352,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || !self.own_idle()
             || no_lane;
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
+        if self.own.as_ref().is_some_and(Own::is_resetting) {
+            return Flow::Hold;
+        }
         if !own_state {
             match (class, row) {
                 (Class::Get, _) if args.len() == 2 => {
@@ -404,6 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Reset if args.len() == 1 => {
                 self.resp2 = true;
                 self.name = None;
+                self.own = None;
                 self.out.extend_from_slice(b"+RESET\r\n");
             }
             Class::Select
@@ -415,13 +422,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Client => {
                 let sub = arg(1).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
                 match (sub.as_slice(), args.len()) {
+                    (b"REPLY", 3)
+                        if arg(2).is_some_and(|mode| mode.eq_ignore_ascii_case(b"ON")) =>
+                    {
+                        self.out.extend_from_slice(b"+OK\r\n");
+                    }
                     (b"SETINFO", 4) | (b"NO-EVICT" | b"NO-TOUCH", 3) => {
                         self.out.extend_from_slice(b"+OK\r\n");
                     }
                     (b"SETNAME", 3) => {
-                        let name = arg(2).unwrap_or_default();
-                        if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
-                            self.name = (!name.is_empty()).then(|| name.to_vec());
+                        if self.remember_name(arg(2).unwrap_or_default()) {
                             self.own = None;
                             self.out.extend_from_slice(b"+OK\r\n");
                         } else {
@@ -497,6 +507,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             })));
         }
         true
+    }
+
+    /// Takes a client name, empty for none; whether it is one that Redis takes.
+    fn remember_name(&mut self, name: &[u8]) -> bool {
+        let valid = name.iter().all(|b| (b'!'..=b'~').contains(b));
+        if valid {
+            self.name = (!name.is_empty()).then(|| name.to_vec());
+        }
+        valid
+    }
+
+    /// Queues a request on the own connection, which is there.
+    fn hand_over(&mut self, request: &[u8], raw: bool, expect: Expect) {
+        if raw {
+            self.close_l1_for_life();
+        }
+        let own = self.own.as_mut().expect("the caller has opened it");
+        own.send(request);
+        if raw || own.raw {
+            own.raw = true;
+        } else {
+            own.expected.push_back(expect);
+        }
+    }
+
+    /// What a raw connection writes is not seen here, so nobody may be served from memory while it lives.
+    fn close_l1_for_life(&mut self) {
+        if self.l1_on && !self.closes_l1 {
+            self.closes_l1 = true;
+            self.l1.close();
+        }
     }
 
     /// Sends a GET again whose reply is too large for the lane: here back-pressure reaches the upstream.
@@ -584,14 +625,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Client if [&b"TRACKING"[..], b"CACHING", b"REPLY"].contains(&sub.as_slice()) => {
                 self.pinned = true;
             }
+            Class::Hello
+                if !in_transaction && args.len() == 2 && matches!(sub.as_slice(), b"2" | b"3") =>
+            {
+                expect = Some(Expect::Hello { resp2: sub == b"2" });
+            }
+            Class::Hello if !in_transaction && unary => {}
             Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => {
                 self.pinned = true;
             }
             Class::Reset if unary => expect = Some(Expect::Reset),
+            Class::Client if sub == b"SETNAME" && args.len() == 3 => {
+                self.remember_name(&request[args[2].clone()]);
+                self.pinned |= in_transaction;
+            }
             _ => {}
         }
-        let silent = class == Class::Client && sub == b"REPLY";
-        let raw = class == Class::Raw || silent;
+        let raw = class == Class::Raw || class == Class::Client && sub == b"REPLY";
         self.pinned |= raw;
         if in_transaction
             && expect.is_none()
@@ -601,14 +651,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             queued.merge(std::mem::take(&mut effect));
             expect = Some(Expect::Queued { write });
         }
-        let own = self.own.as_mut().expect("opened above");
-        own.send(request);
-        if raw || own.raw {
-            own.raw = true;
-        } else {
-            own.expected
-                .push_back(expect.unwrap_or(Expect::Reply(effect)));
-        }
+        self.hand_over(request, raw, expect.unwrap_or(Expect::Reply(effect)));
     }
 
     /// Makes known what the own connection has said: fences this session, releases its writes at a marker.
@@ -664,7 +707,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(error) => Err(error),
         };
         let mut effects = Effect::default();
-        let (mut relayed, mut reset) = (false, false);
+        let (mut relayed, mut reset, mut protocol) = (false, false, None);
         let received = outcome.and_then(|()| {
             SCRATCH.with_borrow_mut(|scratch| {
                 while self.out.len() - self.written < OUTPUT_WINDOW {
@@ -675,6 +718,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     own.take(&scratch[..n], &mut self.out, |ended| match ended {
                         Ended::Reply(effect) => effects.merge(effect),
                         Ended::Reset => reset = true,
+                        Ended::Hello { resp2 } => protocol = Some(resp2),
                         Ended::Nothing => {}
                     })
                     .map_err(|error| io::Error::other(error.to_string()))?;
@@ -685,6 +729,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if relayed {
             self.settle(effects);
         }
+        self.resp2 = protocol.unwrap_or(self.resp2);
         if let Err(error) = received {
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it.
             if !own.is_idle() || self.pinned || self.watching || self.transaction.is_some() {
@@ -918,6 +963,7 @@ impl<S> Drop for Session<S> {
         if open > 0 {
             self.l1.close();
         }
+        open += u32::from(self.closes_l1);
         if self.l1_on && (open > 0 || !release.is_empty()) {
             let mut bytes = b"*1\r\n$4\r\nPING\r\n".to_vec();
             let op = Op::Marker { release, open };
