@@ -112,6 +112,12 @@ impl Running {
         self.l1.counters.fills.load(Ordering::Relaxed)
     }
 
+    /// Fills refused so far.
+    #[must_use]
+    pub fn fills_refused(&self) -> u64 {
+        self.l1.counters.refused.load(Ordering::Relaxed)
+    }
+
     /// Whether the lane is connected.
     #[must_use]
     pub fn lane_is_up(&self) -> bool {

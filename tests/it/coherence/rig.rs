@@ -49,8 +49,10 @@ impl Rig {
         session
     }
 
-    /// Reads `key` until a read was a hit.
+    /// Reads `key` until a read was a hit. The lane flows freely: what was written before is known to L1 by then, since
+    /// its pushes come before the lane's next reply.
     pub fn hit(&self, session: &mut Client, key: &str) -> Value {
+        self.near.session().call(&["PING"]);
         eventually(&format!("a hit on {key}"), || {
             let before = self.near.hits();
             let reply = session.call(&["GET", key]);

@@ -132,8 +132,13 @@ fn fill_behind_own_write(rig: &Rig, write: &[&[&str]]) -> Checked {
         writer.must(command);
     }
     rig.held_push();
+    let decided = rig.near.fills_decided();
     rig.relay.pass_while(|frame| !frame.is_push());
     assert_eq!(version("k", &reader.read()), Ok(1), "read before the write");
+    // The read's reply is relayed before the PTTL behind it decides the fill.
+    eventually("the fill's end", || {
+        (rig.near.fills_decided() > decided).then_some(())
+    });
     rig.racing_check(&mut third, "k", Promise::OwnWrites, 2)
 }
 

@@ -81,6 +81,11 @@ impl Nearside {
         self.running.as_ref().expect("stopped only on drop")
     }
 
+    /// Fills that were put in or refused.
+    pub fn fills_decided(&self) -> u64 {
+        self.running().fills() + self.running().fills_refused()
+    }
+
     pub fn hits(&self) -> u64 {
         self.running().hits()
     }
