@@ -224,7 +224,7 @@ pub(super) static TABLE: &[Row] = &[
     },
     Row {
         key: "request_timeout",
-        doc: "Bound on waiting for a reply while nothing at all arrives from the upstream.",
+        doc: "Bound on waiting for a reply on the lane while nothing at all arrives on it.",
         expects: DURATION_ABOVE_ZERO,
         secret: false,
         example: Example::Default,

@@ -893,6 +893,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(progress)
     }
 
+    /// Everything that was sent has been answered, and the client has the answers. A subscription owes it nothing.
+    fn is_settled(&self) -> bool {
+        let own_owes = self
+            .own
+            .as_ref()
+            .is_some_and(|own| !own.expected.is_empty());
+        self.lane_idle() && !own_owes && self.out.is_empty() && self.mailbox.lock().out.is_empty()
+    }
+
     /// One pass; `None` when there is nothing more to do for now, `Some(true)` when the session is over.
     fn pass(&mut self, cx: &mut Context<'_>) -> io::Result<Option<bool>> {
         let mut progress = false;
@@ -913,18 +922,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             std::mem::take(&mut self.hits),
             std::mem::take(&mut self.misses),
         );
-        let answered = self.lane_idle() && self.own_idle();
         progress |= self.poll_write(cx)?;
         if self.client_gone && self.blocking {
             return Ok(Some(true));
         }
-        let subscribed = self
-            .own
-            .as_ref()
-            .is_some_and(|own| own.raw || own.subscribed != [0; 2]);
-        let settled = answered && self.out.is_empty() && self.mailbox.lock().out.is_empty();
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
-        if leaving && (settled || self.client_gone && subscribed) && !progress {
+        if leaving && !progress && self.is_settled() {
             return Ok(Some(true));
         }
         Ok(progress.then_some(false))

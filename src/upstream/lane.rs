@@ -195,12 +195,6 @@ impl Lane {
                 let left = self.breaker.lock().opens_in(now_ms()).unwrap_or(10);
                 sleep(Duration::from_millis(left.clamp(1, 1000))).await;
             }
-            if matches!(self.breaker_state(), State::Closed { .. }) {
-                let mut queue = self.queue.lock();
-                if !matches!(queue.standing, Standing::Refused) {
-                    queue.standing = Standing::Connecting;
-                }
-            }
             match open_lane(
                 &self.endpoint,
                 &self.settings,

@@ -75,7 +75,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Bound on the handshake after that.
     pub handshake_timeout: Duration,
-    /// Bound on waiting for a reply while nothing at all arrives.
+    /// Bound on waiting for a reply on the lane while nothing at all arrives on it.
     pub request_timeout: Duration,
     /// Most bytes of replies kept for one client that reads slower than they come; past it the client is cut off.
     pub output_limit: usize,

@@ -212,6 +212,15 @@ def test_drain_answers_what_was_sent(program):
     assert not program.socket.exists()
 
 
+def test_drain_does_not_wait_for_subscribers(program):
+    pubsub = program.client().pubsub()
+    pubsub.subscribe("c")
+    assert pubsub.get_message(timeout=PATIENCE)["data"] == 1
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(timeout=PATIENCE) == 0
+    assert "drain_timeout" not in program.log.read_text()
+
+
 def test_side_port(program):
     for path in ("liveness", "readiness", "startup", "metrics", "config"):
         answer = raw(program.http, f"GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

@@ -4,3 +4,4 @@ mod coherence;
 mod config;
 mod private;
 mod support;
+mod unreachable;
