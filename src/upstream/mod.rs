@@ -21,6 +21,7 @@ pub mod lane;
 pub mod mailbox;
 mod pending;
 pub mod private;
+mod push;
 mod reader;
 pub mod settings;
 

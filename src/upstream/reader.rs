@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::connect::{Hello, Parts};
 use super::mailbox::Mailbox;
+use super::push::{Applying, PushSink};
 use super::{FillKeys, Op, Pending};
 use crate::l1::{Fill, L1, Rule};
 use crate::resp::downgrade::Downgrade;
-use crate::resp::frame::{FrameError, FrameWalker, Ignore, Sink, Walked, parse_integer};
+use crate::resp::frame::{FrameError, FrameWalker, Ignore, Walked, parse_integer};
 
 /// Why a lane came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -468,62 +469,6 @@ fn split_array(reply: &[u8]) -> Option<Vec<&[u8]>> {
         rest = behind;
     }
     Some(elements)
-}
-
-/// What is known of a push that is under way.
-#[derive(Debug, Default)]
-struct PushSink {
-    bulks: u64,
-    invalidation: bool,
-    flushed: bool,
-    current: Vec<u8>,
-    named: Vec<Box<[u8]>>,
-}
-
-/// Applies a push as it is step.
-struct Applying<'a> {
-    push: &'a mut PushSink,
-    l1: &'a L1,
-}
-
-impl Applying<'_> {
-    fn null(&mut self) {
-        if self.push.invalidation && !self.l1.knocked_out(Rule::NullPush) {
-            self.l1.clear();
-            self.push.flushed = true;
-        }
-    }
-}
-
-impl Sink for Applying<'_> {
-    fn header(&mut self, _: u8, n: i64) {
-        if n < 0 {
-            self.null();
-        }
-    }
-
-    fn scalar(&mut self, kind: u8, _: &[u8]) {
-        if kind == b'_' {
-            self.null();
-        }
-    }
-
-    fn line(&mut self, _: &[u8]) {}
-
-    fn body(&mut self, bytes: &[u8]) {
-        self.push.current.extend_from_slice(bytes);
-    }
-
-    fn body_end(&mut self) {
-        let bulk = std::mem::take(&mut self.push.current);
-        if self.push.bulks == 0 {
-            self.push.invalidation = bulk == b"invalidate";
-        } else if self.push.invalidation {
-            self.l1.invalidate(&bulk);
-            self.push.named.push(bulk.into_boxed_slice());
-        }
-        self.push.bulks += 1;
-    }
 }
 
 #[cfg(test)]
