@@ -14,7 +14,7 @@ use crate::downstream::settings::ListenAddress;
 use crate::l1::L1;
 use crate::telemetry;
 use crate::upstream::clock::now_ms;
-use crate::upstream::lane::Lane;
+use crate::upstream::lanes::Lanes;
 use crate::upstream::private::PrivateServer;
 use crate::upstream::settings::Choice;
 
@@ -32,7 +32,7 @@ impl fmt::Display for StartError {
 pub struct Running {
     downstream: Downstream,
     admin: Admin,
-    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
     l1: Arc<L1>,
     drain_timeout: Duration,
     // Last, so that it ends after the sessions.
@@ -58,14 +58,15 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         }
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
-    let lane = Arc::new(Lane::new(endpoint, settings.lane.clone(), Arc::clone(&l1)));
-    let downstream = Downstream::start(&settings.downstream, &lane).map_err(StartError)?;
+    let lanes = Lanes::new(endpoint, settings.lane.clone(), Arc::clone(&l1));
+    let downstream = Downstream::start(&settings.downstream, &settings.proxy, &lanes);
+    let downstream = downstream.map_err(StartError)?;
     let mut config = String::new();
     for (key, value) in describe(settings) {
         config.extend([&key, " = ", &value, "\n"]);
     }
     let facts = Facts {
-        lane: Arc::clone(&lane),
+        lanes: Arc::clone(&lanes),
         sessions: Box::new(downstream.session_count()),
         config,
     };
@@ -74,7 +75,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     Ok(Running {
         downstream,
         admin,
-        lane,
+        lanes,
         l1,
         drain_timeout,
         _private: private,
@@ -118,10 +119,10 @@ impl Running {
         self.l1.counters.refused.load(Ordering::Relaxed)
     }
 
-    /// Whether the lane is connected.
+    /// Whether a lane is connected.
     #[must_use]
     pub fn lane_is_up(&self) -> bool {
-        self.lane.is_up()
+        self.lanes.up_count() > 0
     }
 
     /// Takes no new connection, lets every session finish what it has sent, and ends.

@@ -15,13 +15,13 @@ use tokio::sync::oneshot;
 
 use crate::telemetry::names;
 use crate::upstream::breaker::State;
-use crate::upstream::lane::Lane;
+use crate::upstream::lanes::Lanes;
 use settings::Settings;
 
 /// What the side port shows.
 pub struct Facts {
-    /// The lane.
-    pub lane: Arc<Lane>,
+    /// The lanes.
+    pub lanes: Arc<Lanes>,
     /// Counts open sessions.
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
     /// `/config`'s text, secrets redacted.
@@ -103,9 +103,9 @@ fn probe_routes(facts: &Arc<Facts>) -> Router {
 
 /// The Prometheus text format, 0.0.4.
 fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
-    let l1 = facts.lane.l1();
+    let l1 = facts.lanes.l1();
     let (entries, bytes) = l1.size();
-    let breaker = match facts.lane.breaker_state() {
+    let breaker = match facts.lanes.breaker_state() {
         State::Closed { .. } => 0,
         State::HalfOpen { .. } => 1,
         State::Open { .. } => 2,
@@ -170,8 +170,8 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
         (
             names::LANE_UP,
             "gauge",
-            "1 while the lane is up.",
-            u64::from(facts.lane.is_up()),
+            "Lanes that are up: shared upstream connections, one for each identity and database in use.",
+            facts.lanes.up_count() as u64,
         ),
         (
             names::BREAKER,

@@ -53,6 +53,8 @@ pub enum Class {
     Quit,
     /// CLIENT.
     Client,
+    /// WAIT: counts the writes of its connection.
+    Wait,
 }
 
 /// One command.
@@ -325,7 +327,7 @@ pub static TABLE: &[Row] = &[
     row("UNLINK", -2, 1, -1, 1, Class::LaneWrite, false),
     row("UNSUBSCRIBE", -1, 0, 0, 0, Class::Unsubscribe, false),
     row("UNWATCH", 1, 0, 0, 0, Class::Unwatch, false),
-    row("WAIT", 3, 0, 0, 0, Class::OwnRead, false),
+    row("WAIT", 3, 0, 0, 0, Class::Wait, false),
     row("WATCH", -2, 1, -1, 1, Class::Watch, false),
     row("XACK", -4, 1, 1, 1, Class::LaneWrite, false),
     row("XADD", -5, 1, 1, 1, Class::LaneWrite, false),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{admin, downstream, l1, telemetry, upstream};
+use crate::{admin, downstream, l1, proxy, telemetry, upstream};
 
 use super::Settings;
 use super::cgroup::Limits;
@@ -46,6 +46,7 @@ pub(super) struct Draft {
     pub(super) limits: Limits,
     pub(super) upstream: Option<upstream::settings::Choice>,
     pub(super) downstream: downstream::settings::Settings,
+    pub(super) proxy: proxy::settings::Settings,
     pub(super) lane: upstream::settings::Settings,
     pub(super) l1: l1::settings::Settings,
     pub(super) admin: admin::settings::Settings,
@@ -63,6 +64,7 @@ impl Draft {
                 workers: limits.workers(),
                 ..Default::default()
             },
+            proxy: proxy::settings::Settings::default(),
             lane: upstream::settings::Settings::default(),
             l1: l1::settings::Settings {
                 max_bytes: limits.l1_max_bytes(),
@@ -124,6 +126,7 @@ impl Draft {
         Ok(Settings {
             upstream,
             downstream: self.downstream,
+            proxy: self.proxy,
             lane: self.lane,
             l1: self.l1,
             admin: self.admin,

@@ -35,6 +35,8 @@ pub(super) struct Flags {
     metrics_listen: Option<String>,
     #[arg(long, value_name = "N", help = schema::row("workers").doc)]
     workers: Option<String>,
+    #[arg(long, value_name = "lane|dedicated", help = schema::row("sharing").doc)]
+    sharing: Option<String>,
     #[arg(long, value_name = "on|off", help = schema::row("l1.mode").doc)]
     l1: Option<String>,
     #[arg(long, value_name = "text|json", help = schema::row("log").doc)]
@@ -95,6 +97,7 @@ impl Flags {
                 one(&self.metrics_listen),
             ),
             ("workers", "--workers", one(&self.workers)),
+            ("sharing", "--sharing", one(&self.sharing)),
             ("l1.mode", "--l1", one(&self.l1)),
             ("log", "--log", one(&self.log)),
         ];

@@ -36,7 +36,7 @@ mod tests;
 
 use std::ffi::OsString;
 
-use crate::{admin, downstream, l1, telemetry, upstream};
+use crate::{admin, downstream, l1, proxy, telemetry, upstream};
 
 use cgroup::Limits;
 use draft::{Draft, Given};
@@ -50,6 +50,8 @@ pub struct Settings {
     pub upstream: upstream::settings::Choice,
     /// The client side.
     pub downstream: downstream::settings::Settings,
+    /// Sessions.
+    pub proxy: proxy::settings::Settings,
     /// The way to the upstream.
     pub lane: upstream::settings::Settings,
     /// The near cache.
@@ -67,6 +69,7 @@ impl Settings {
         Self {
             upstream,
             downstream: downstream::settings::Settings::default(),
+            proxy: proxy::settings::Settings::default(),
             lane: upstream::settings::Settings::default(),
             l1: l1::settings::Settings::default(),
             admin: admin::settings::Settings::default(),

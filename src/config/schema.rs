@@ -1,6 +1,7 @@
 //! The table of everything that can be set: a row a key.
 
 use crate::l1::settings::{Admit, Mode};
+use crate::proxy::settings::{Causality, Sharing};
 use crate::telemetry::settings::LogFormat;
 
 use super::draft::Draft;
@@ -73,6 +74,12 @@ const MODES: [(&str, Mode); 2] = [("on", Mode::On), ("off", Mode::Off)];
 const ADMITS: [(&str, Admit); 2] = [
     ("second-read", Admit::SecondRead),
     ("always", Admit::Always),
+];
+const SHARINGS: [(&str, Sharing); 2] = [("lane", Sharing::Lane), ("dedicated", Sharing::Dedicated)];
+const CAUSALITIES: [(&str, Option<Causality>); 3] = [
+    (AUTO, None),
+    ("session", Some(Causality::Session)),
+    ("process", Some(Causality::Process)),
 ];
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
@@ -195,6 +202,26 @@ pub(super) static TABLE: &[Row] = &[
         show: |settings| settings.downstream.max_clients.to_string(),
     },
     Row {
+        key: "sharing",
+        doc: "lane: what needs no connection state shares connections; dedicated: only cacheable reads do, all else goes as it is.",
+        expects: "one of lane, dedicated",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.proxy.sharing, value::word(text, &SHARINGS))),
+        show: |settings| value::show_word(&settings.proxy.sharing, &SHARINGS),
+    },
+    Row {
+        key: "causality",
+        doc: "Whom it concerns that something newer was relayed to a client: its session, or all of the process; auto is session, and process where sharing is dedicated.",
+        expects: "one of auto, session, process",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(&mut draft.proxy.causality, value::word(text, &CAUSALITIES))
+        }),
+        show: |settings| value::show_word(&settings.proxy.causality, &CAUSALITIES),
+    },
+    Row {
         key: "connect_timeout",
         doc: "Bound on resolving the upstream's name and connecting.",
         expects: DURATION_ABOVE_ZERO,
@@ -264,6 +291,40 @@ pub(super) static TABLE: &[Row] = &[
         example: Example::Default,
         set: Set::One(|draft, text| put(&mut draft.lane.lane_stall_limit, value::duration(text))),
         show: |settings| value::show_duration(settings.lane.lane_stall_limit),
+    },
+    Row {
+        key: "lane_overdue",
+        doc: "A shared connection whose oldest reply is older than this takes no new commands: a fresh one does.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.lane_overdue,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.lane.lane_overdue),
+    },
+    Row {
+        key: "lane_idle",
+        doc: "A shared connection of a user or database that no client uses closes after this.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(&mut draft.lane.lane_idle, value::duration_above_zero(text))
+        }),
+        show: |settings| value::show_duration(settings.lane.lane_idle),
+    },
+    Row {
+        key: "max_lanes",
+        doc: "Most shared connections at a time, one for each user and database; further ones get connections of their own.",
+        expects: "a whole number from 1 to 10000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.lane.max_lanes, value::whole(text, 1..=10_000))),
+        show: |settings| settings.lane.max_lanes.to_string(),
     },
     Row {
         key: "l1.mode",

@@ -21,9 +21,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::proxy::session::Session;
-use crate::upstream::lane::Lane;
+use crate::proxy::settings::Settings as ProxySettings;
+use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
+use crate::upstream::pool;
 use settings::{ListenAddress, Settings};
+
+/// How often unused own connections are looked for.
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// A thread with a runtime.
 struct Worker {
@@ -42,8 +47,16 @@ impl Worker {
             .build()?;
         let handle = runtime.handle().clone();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
+            runtime.spawn(async {
+                let mut sweeps = tokio::time::interval(SWEEP);
+                loop {
+                    sweeps.tick().await;
+                    pool::sweep();
+                }
+            });
             // Ends when the sender says so or is gone.
             let _ = runtime.block_on(stopped);
+            pool::clear();
         })?;
         Ok(Self {
             handle,
@@ -51,6 +64,13 @@ impl Worker {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        self.workers.clear();
+        self.shared.lanes.shut();
     }
 }
 
@@ -87,7 +107,8 @@ enum Socket {
 
 /// What acceptors and the drain share.
 struct Shared {
-    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
+    proxy: ProxySettings,
     draining: Arc<AtomicBool>,
     next_id: AtomicU64,
     max_clients: usize,
@@ -96,6 +117,7 @@ struct Shared {
 
 /// The running client side.
 pub struct Downstream {
+    _base: Option<Seat>,
     workers: Vec<Worker>,
     acceptor: Option<Worker>,
     shared: Arc<Shared>,
@@ -131,7 +153,11 @@ impl Downstream {
     ///
     /// # Errors
     /// One line on which address could not be bound, and why.
-    pub fn start(settings: &Settings, lane: &Arc<Lane>) -> Result<Self, String> {
+    pub fn start(
+        settings: &Settings,
+        proxy: &ProxySettings,
+        lanes: &Arc<Lanes>,
+    ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start a worker thread: {error}");
         let workers = (0..settings.workers)
             .map(|n| Worker::start(format!("worker-{n}")))
@@ -139,7 +165,8 @@ impl Downstream {
         let workers = workers.map_err(failed)?;
         let acceptor = Worker::start("acceptor".into()).map_err(failed)?;
         let shared = Arc::new(Shared {
-            lane: Arc::clone(lane),
+            lanes: Arc::clone(lanes),
+            proxy: proxy.clone(),
             draining: Arc::default(),
             next_id: AtomicU64::new(1),
             max_clients: settings.max_clients,
@@ -185,8 +212,10 @@ impl Downstream {
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
-        workers[0].handle.spawn(Arc::clone(lane).run());
+        // Held, so that the lane of clients without AUTH and SELECT is there from the start.
+        let base = lanes.seat(&lanes.base(), &workers[0].handle);
         Ok(Self {
+            _base: base,
             workers,
             acceptor: Some(acceptor),
             shared,
@@ -281,16 +310,19 @@ fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsi
     let (shared, sessions) = (Arc::clone(shared), Arc::clone(sessions));
     handle.spawn(async move {
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let (lane, draining) = (Arc::clone(&shared.lane), Arc::clone(&shared.draining));
+        let lanes = Arc::clone(&shared.lanes);
+        let draining = Arc::clone(&shared.draining);
         match socket {
             Socket::Tcp(socket) => {
                 if let Ok(stream) = TcpStream::from_std(socket) {
-                    serve(Session::new(stream, id, lane, draining), id, &shared).await;
+                    let session = Session::new(stream, id, lanes, &shared.proxy, draining);
+                    serve(session, id, &shared).await;
                 }
             }
             Socket::Unix(socket) => {
                 if let Ok(stream) = UnixStream::from_std(socket) {
-                    serve(Session::new(stream, id, lane, draining), id, &shared).await;
+                    let session = Session::new(stream, id, lanes, &shared.proxy, draining);
+                    serve(session, id, &shared).await;
                 }
             }
         }

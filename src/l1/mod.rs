@@ -1,13 +1,22 @@
 //! L1: the in-memory store that follows the upstream, and the state that keeps it coherent. No I/O.
 //!
-//! Owns: entries, their deadlines and eviction, the counts of writes in flight, closures, the proof of life
-//! and the admission window. The lane's reader fills and invalidates it by plain calls, in the order of
-//! the upstream's stream; sessions look up, and announce writes before they queue them.
+//! Owns: entries, their deadlines and eviction, the counts of writes in flight, closures, proofs of life
+//! and the admission window. A lane's reader fills and invalidates it by plain calls, in the order of
+//! its stream; sessions look up, and announce writes before they queue them.
+//!
+//! One store holds the entries of all identities and databases, so that one bound covers them. An entry carries the
+//! number of its [`Space`], the part that one lane fills; look-ups are by space and key, while hashes, shards and
+//! the counts of writes in flight are by the key's name alone. So a drop by name, or a write's count, concerns
+//! every space at once: pushes carry no database, and a write by one identity changes what the others hold.
+//!
+//! A write is in flight until every live lane has shown, by the answer to a marker sent after it, that its pushes
+//! have been read: [`Settling`] is held by those markers, and the last one to go ends the count. Only where the lane
+//! that carried the write is the only one does the write's own reply suffice.
 //!
 //! Locks: each shard is one mutex, held for one look-up, one insert or one drop and never across an
 //! await. What must be seen together is under it: an entry, and the count of writes in flight for its
 //! key. A fill is refused under the same lock under which a write is announced, so one of the two always sees
-//! the other. `closed`, `proof`, `pushes` and `epoch` are single atomics, each read on its own: a hit
+//! the other. `closed`, `pushes`, `epoch` and a space's proof are single atomics, each read on its own: a hit
 //! that overlaps a change of one of them is concurrent with it, and may count as before it.
 //!
 //! Writes in flight are counted by hash in fixed stripes, not by key: two keys that share a stripe refuse each
@@ -18,7 +27,9 @@
 mod rules;
 pub mod settings;
 mod shard;
+mod space;
 mod store;
 
 pub use rules::{Rule, RuleSet};
-pub use store::{Fill, L1, Lookup};
+pub use space::Space;
+pub use store::{Fill, L1, Lookup, Settling, Unsettled};

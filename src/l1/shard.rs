@@ -19,6 +19,8 @@ pub struct Entry {
     /// The key, then the encoded reply.
     data: Box<[u8]>,
     key_len: u32,
+    /// Whose it is; see [`super::Space`].
+    space: u16,
     newer: u32,
     older: u32,
     visited: bool,
@@ -96,9 +98,9 @@ impl Shard {
         self.slab.iter().flatten()
     }
 
-    /// The live entry of `key`; marks it as used.
-    pub fn get(&mut self, hash: u64, key: &[u8], now: u64) -> Option<&Entry> {
-        let at = self.find(hash, key)?;
+    /// The live entry of `key` in `space`; marks it as used.
+    pub fn get(&mut self, space: u16, hash: u64, key: &[u8], now: u64) -> Option<&Entry> {
+        let at = self.find(space, hash, key)?;
         if self.entry(at).deadline <= now {
             self.remove_at(at);
             return None;
@@ -108,9 +110,18 @@ impl Shard {
         Some(entry)
     }
 
-    /// Puts a reply in, in the place of any other of its key, and evicts down to the bound. The evicted are counted.
-    pub fn insert(&mut self, hash: u64, key: &[u8], reply: &[u8], deadline: u64) -> u64 {
-        self.remove(hash, key);
+    /// Puts a reply in, in the place of any other of its key and space, and evicts down to the bound. The evicted are counted.
+    pub fn insert(
+        &mut self,
+        space: u16,
+        hash: u64,
+        key: &[u8],
+        reply: &[u8],
+        deadline: u64,
+    ) -> u64 {
+        if let Some(at) = self.find(space, hash, key) {
+            self.remove_at(at);
+        }
         let mut data = Vec::with_capacity(key.len() + reply.len());
         data.extend_from_slice(key);
         data.extend_from_slice(reply);
@@ -118,6 +129,7 @@ impl Shard {
             hash,
             data: data.into_boxed_slice(),
             key_len: u32::try_from(key.len()).expect("a request's argument is at most 512 MiB"),
+            space,
             newer: NONE,
             older: self.newest,
             visited: false,
@@ -156,14 +168,27 @@ impl Shard {
         evicted
     }
 
-    /// Drops the entry of `key`; whether there was one.
-    pub fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
-        match self.find(hash, key) {
-            Some(at) => {
-                self.remove_at(at);
-                true
+    /// Drops the entries of `key` in every space.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) {
+        while let Some(&at) = self.table.find(hash, |&at| self.entry(at).key() == key) {
+            self.remove_at(at);
+        }
+    }
+
+    /// Drops every entry of a space.
+    pub fn remove_space(&mut self, space: u16) {
+        for at in 0..self.slab.len() {
+            if self.slab[at]
+                .as_ref()
+                .is_some_and(|entry| entry.space == space)
+            {
+                self.remove_at(
+                    u32::try_from(at).expect("memory bounds the entries far below 2^32"),
+                );
             }
-            None => false,
+        }
+        if self.table.is_empty() {
+            self.clear();
         }
     }
 
@@ -209,10 +234,9 @@ impl Shard {
         false
     }
 
-    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        self.table
-            .find(hash, |&at| self.entry(at).key() == key)
-            .copied()
+    fn find(&self, space: u16, hash: u64, key: &[u8]) -> Option<u32> {
+        let is_it = |entry: &Entry| entry.space == space && entry.key() == key;
+        self.table.find(hash, |&at| is_it(self.entry(at))).copied()
     }
 
     fn entry(&self, at: u32) -> &Entry {

@@ -1,6 +1,8 @@
 //! The store as sessions and the lane's reader see it.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
@@ -8,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::settings::{Admit, Mode, Settings};
 use super::shard::{ENTRY_OVERHEAD, Shard};
-use super::{Rule, RuleSet};
+use super::{Rule, RuleSet, Space};
 
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,18 +55,68 @@ pub struct Counters {
     pub evictions: AtomicU64,
 }
 
-/// The near cache of one identity.
+/// Writes that L1 may not have seen yet.
+#[derive(Debug, Default)]
+pub struct Unsettled {
+    /// Hashes of the keys in flight.
+    pub hashes: Vec<u64>,
+    /// Closures.
+    pub closures: u32,
+    /// Writes that may change any key.
+    pub of_any: u32,
+}
+
+impl Unsettled {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty() && self.closures == 0 && self.of_any == 0
+    }
+}
+
+/// Holds writes in flight; L1 is taken to have seen them when the last holder drops this. The holders
+/// are the markers that follow the writes, one down each live lane.
+#[derive(Debug)]
+pub struct Settling {
+    l1: Arc<L1>,
+    writes: Unsettled,
+}
+
+impl Settling {
+    /// Of these writes.
+    #[must_use]
+    pub fn new(l1: &Arc<L1>, writes: Unsettled) -> Arc<Self> {
+        let l1 = Arc::clone(l1);
+        Arc::new(Self { l1, writes })
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        for &hash in &self.writes.hashes {
+            self.l1.end_write(hash);
+        }
+        if self.writes.closures > 0 {
+            self.l1.open(self.writes.closures);
+        }
+        for _ in 0..self.writes.of_any {
+            self.l1.end_write_of_any();
+        }
+    }
+}
+
+/// The near cache of the whole process: entries of all identities and databases under one bound.
 #[derive(Debug)]
 pub struct L1 {
     settings: Settings,
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
     closed: AtomicU32,
-    /// Send time of the newest answered lane command, plus one; 0 while no lane is up.
-    proof: AtomicU64,
+    /// Lane writes under way that may change any key.
+    barred: AtomicU32,
     pushes: AtomicU64,
     epoch: AtomicU64,
-    used: AtomicU64,
+    spaces: Mutex<HashSet<u16>>,
     /// What happened.
     pub counters: Counters,
 }
@@ -84,10 +136,10 @@ impl L1 {
             settings,
             hasher: RandomState::default(),
             closed: AtomicU32::new(0),
-            proof: AtomicU64::new(0),
+            barred: AtomicU32::new(0),
             pushes: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
-            used: AtomicU64::new(0),
+            spaces: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -116,25 +168,58 @@ impl L1 {
         &self.shards[usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)]
     }
 
-    /// Whether hits may be served at `now`: L1 is on, not closed, and the upstream was heard from lately.
+    /// A space of its own for a lane, empty.
+    ///
+    /// # Panics
+    /// Above 65,535 live spaces, far beyond what `max_lanes` lets through.
+    #[must_use]
+    pub fn add_space(&self) -> Arc<Space> {
+        let mut spaces = self.spaces.lock();
+        let id = (0..=u16::MAX)
+            .find(|id| !spaces.contains(id))
+            .expect("max_lanes bounds the spaces");
+        spaces.insert(id);
+        Arc::new(Space::new(id))
+    }
+
+    /// Drops what is in a space whose lane has ended for good.
+    pub fn remove_space(&self, space: &Space) {
+        self.lane_lost(space);
+        self.spaces.lock().remove(&space.id);
+    }
+
+    /// Whether hits of `space` may be served at `now`: L1 is on, not closed, and the upstream was heard from lately.
     #[inline]
     #[must_use]
-    pub fn serving(&self, now: u64) -> bool {
-        if self.settings.mode == Mode::Off || self.closed.load(Ordering::Acquire) > 0 {
+    pub fn serving(&self, space: &Space, now: u64) -> bool {
+        if self.settings.mode == Mode::Off
+            || self.closed.load(Ordering::Acquire) > 0
+            || !space.is_tracked()
+        {
             return false;
         }
-        let proof = self.proof.load(Ordering::Acquire);
         let bound = u64::try_from(self.settings.max_staleness.as_millis()).unwrap_or(u64::MAX);
-        proof > 0 && now.saturating_sub(proof - 1) <= bound
-            || self.knocked_out(Rule::MaxStaleness)
-            || proof == 0 && self.knocked_out(Rule::LaneLoss)
+        match space.proof() {
+            Some(proof) => {
+                now.saturating_sub(proof) <= bound || self.knocked_out(Rule::MaxStaleness)
+            }
+            None => self.knocked_out(Rule::LaneLoss),
+        }
     }
 
     /// Looks `key` up and appends its reply to `out` in the client's protocol. Ask [`Self::serving`] first.
     #[inline]
-    pub fn get(&self, hash: u64, key: &[u8], now: u64, resp2: bool, out: &mut Vec<u8>) -> Lookup {
+    pub fn get(
+        &self,
+        space: &Space,
+        hash: u64,
+        key: &[u8],
+        now: u64,
+        resp2: bool,
+        out: &mut Vec<u8>,
+    ) -> Lookup {
         let mut shard = self.shard(hash).lock();
-        let Some(entry) = shard.get(hash, key, now) else {
+        let Some(entry) = shard.get(space.id, hash, key, now) else {
             return Lookup::Miss;
         };
         match entry.reply() {
@@ -146,14 +231,15 @@ impl L1 {
 
     /// Whether `key` has a live entry.
     #[must_use]
-    pub fn contains(&self, hash: u64, key: &[u8], now: u64) -> bool {
-        self.shard(hash).lock().get(hash, key, now).is_some()
+    pub fn contains(&self, space: &Space, hash: u64, key: &[u8], now: u64) -> bool {
+        let mut shard = self.shard(hash).lock();
+        shard.get(space.id, hash, key, now).is_some()
     }
 
     /// Whether a read that missed should be a tracked one; notes the read.
     #[must_use]
-    pub fn admits(&self, hash: u64) -> bool {
-        if self.settings.mode == Mode::Off {
+    pub fn admits(&self, space: &Space, hash: u64) -> bool {
+        if self.settings.mode == Mode::Off || !space.is_tracked() {
             return false;
         }
         let mut shard = self.shard(hash).lock();
@@ -179,12 +265,31 @@ impl L1 {
         self.shard(hash).lock().end_write(hash);
     }
 
-    /// A push named `key`.
-    pub fn invalidate(&self, key: &[u8]) {
+    /// A write that may change any key is about to be sent down a lane: drops everything and refuses fills until
+    /// [`Self::end_write_of_any`].
+    pub fn begin_write_of_any(&self) {
+        self.barred.fetch_add(1, Ordering::AcqRel);
+        self.clear();
+    }
+
+    /// L1 is known to have seen that write.
+    pub fn end_write_of_any(&self) {
+        self.barred.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// A push on the lane of `space` named `key`.
+    pub fn invalidate(&self, space: &Space, key: &[u8]) {
         let hash = self.hash(key);
+        space.note_push(hash);
         self.pushes.fetch_add(1, Ordering::AcqRel);
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
         self.shard(hash).lock().remove(hash, key);
+    }
+
+    /// A push on the lane of `space` said that everything is void.
+    pub fn flush(&self, space: &Space) {
+        space.note_flush();
+        self.clear();
     }
 
     /// Drops everything.
@@ -216,7 +321,7 @@ impl L1 {
 
     /// Puts a reply in, unless a write is in flight for its key, its PTTL disagrees with it, or it was sent too long ago.
     /// Whether it was put in.
-    pub fn fill(&self, fill: &Fill<'_>) -> bool {
+    pub fn fill(&self, space: &Space, fill: &Fill<'_>) -> bool {
         let nil = fill.reply == b"_\r\n";
         let cap = fill.sent
             + u64::try_from(self.settings.entry_max_ttl.as_millis()).unwrap_or(u64::MAX / 2);
@@ -238,12 +343,12 @@ impl L1 {
         let hash = self.hash(fill.key);
         let mut shard = self.shard(hash).lock();
         // Under the lock: a drop of everything raises the epoch first and then comes through each shard.
-        let stale = fill.epoch != self.epoch();
+        let stale = fill.epoch != self.epoch() || self.barred.load(Ordering::Acquire) > 0;
         if stale || shard.write_in_flight(hash) && !self.knocked_out(Rule::InFlight) {
             drop(shard);
             return self.refuse();
         }
-        let evicted = shard.insert(hash, fill.key, fill.reply, deadline);
+        let evicted = shard.insert(space.id, hash, fill.key, fill.reply, deadline);
         drop(shard);
         self.counters
             .evictions
@@ -268,22 +373,20 @@ impl L1 {
         self.closed.fetch_sub(n, Ordering::AcqRel);
     }
 
-    /// A lane command sent at `sent` (milliseconds of the boot clock) was answered.
-    pub fn prove(&self, sent: u64) {
-        self.proof.fetch_max(sent + 1, Ordering::AcqRel);
-    }
-
-    /// Send time of the newest answered command, if a lane is up.
-    #[must_use]
-    pub fn proof(&self) -> Option<u64> {
-        self.proof.load(Ordering::Acquire).checked_sub(1)
-    }
-
-    /// The lane is gone: nothing is true any more.
-    pub fn lane_lost(&self) {
-        self.proof.store(0, Ordering::Release);
+    /// The lane of `space` is gone: nothing of it is true any more.
+    pub fn lane_lost(&self, space: &Space) {
+        space.silence();
+        space.note_flush();
         if !self.knocked_out(Rule::LaneLoss) {
-            self.clear_and_refuse_sent();
+            self.clear_space(space);
+        }
+    }
+
+    /// Drops what is in `space`.
+    pub fn clear_space(&self, space: &Space) {
+        self.counters.clears.fetch_add(1, Ordering::Relaxed);
+        for shard in &self.shards {
+            shard.lock().remove_space(space.id);
         }
     }
 
@@ -291,17 +394,10 @@ impl L1 {
     pub fn count(&self, hits: u64, misses: u64) {
         if hits > 0 {
             self.counters.hits.fetch_add(hits, Ordering::Relaxed);
-            self.used.store(1, Ordering::Relaxed);
         }
         if misses > 0 {
             self.counters.misses.fetch_add(misses, Ordering::Relaxed);
         }
-    }
-
-    /// Whether hits were served since the last call.
-    #[must_use]
-    pub fn take_used(&self) -> bool {
-        self.used.swap(0, Ordering::Relaxed) > 0
     }
 
     /// Entries and their accounted bytes.

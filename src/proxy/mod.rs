@@ -18,3 +18,4 @@
 
 pub mod own;
 pub mod session;
+pub mod settings;

@@ -1,6 +1,6 @@
 //! A session's own upstream connection: what was sent on it, what its replies mean, and its state.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::resp::frame::{FrameError, FrameWalker, Sink};
 use crate::upstream::connect::{ConnectError, Stream};
+use crate::upstream::pool::{Clean, OwnKey};
+use crate::upstream::settings::Credentials;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
 
@@ -44,6 +46,8 @@ impl Effect {
 pub enum Expect {
     /// A reply.
     Reply(Effect),
+    /// The reply to a read of a key that was seen to be large; its hash.
+    LargeRead(u64),
     /// The reply to a command inside MULTI: `+QUEUED`, or else it ran, and was a write if so said.
     Queued {
         /// It is a write.
@@ -51,13 +55,49 @@ pub enum Expect {
     },
     /// This many confirmations of the SUBSCRIBE family.
     Confirmations(u32),
-    /// The reply to RESET. Nothing is sent behind it before it has come.
+    /// As many confirmations as there are subscriptions of this kind, at least one.
+    Unsubscribed(Kind),
+    /// The reply to a command that changes the session if it is carried out.
+    Change(Change),
+}
+
+/// What the upstream's yes to a command changes.
+#[derive(Debug)]
+pub enum Change {
+    /// RESET. Nothing is sent behind it before it has come.
     Reset,
-    /// The reply to a HELLO that asks for a protocol.
+    /// SELECT of this database.
+    Db(u32),
+    /// AUTH.
+    User(Credentials),
+    /// HELLO, asking for a protocol.
     Hello {
         /// RESP2.
         resp2: bool,
+        /// Whom it authenticates.
+        user: Option<Credentials>,
+        /// What it calls the client.
+        name: Option<Vec<u8>>,
     },
+}
+
+/// Kinds of subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By channel.
+    Channel,
+    /// By pattern.
+    Pattern,
+    /// By sharded channel.
+    Sharded,
+}
+
+/// What is expected, and for whom.
+#[derive(Debug)]
+struct Expected {
+    expect: Expect,
+    /// Its reply is not for the client.
+    silent: bool,
 }
 
 /// Where the connection stands.
@@ -74,17 +114,22 @@ pub struct Own {
     walker: FrameWalker,
     peek: Peek,
     input: Vec<u8>,
-    /// What is expected, in order.
-    pub expected: VecDeque<Expect>,
-    /// Bytes are passed as they are from now on, and nothing is expected.
+    expected: VecDeque<Expected>,
+    /// Whose it is; where it goes back to when it is clean.
+    pub key: OwnKey,
+    /// What CLIENT SETNAME last gave it.
+    pub name: Option<Vec<u8>>,
+    /// It has had a command whose effect on the connection is not known: it is not handed on.
+    pub tainted: bool,
+    /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
-    /// Channels and patterns, and sharded channels, that the server last said are subscribed to.
-    pub subscribed: [i64; 2],
+    subscribed: [HashSet<Vec<u8>>; 3],
 }
 
 impl std::fmt::Debug for Own {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Own")
+            .field("key", &self.key)
             .field("expected", &self.expected)
             .field("raw", &self.raw)
             .finish_non_exhaustive()
@@ -95,15 +140,25 @@ impl std::fmt::Debug for Own {
 #[derive(Debug, Default)]
 pub struct Peek {
     kind: u8,
+    /// Length or number of elements that its header announced.
+    announced: i64,
+    /// The start of a line, or of the first bulk.
     first: Vec<u8>,
-    last_integer: Vec<u8>,
+    /// The second bulk of what may be a confirmation.
+    second: Vec<u8>,
     bulks: u32,
 }
 
+impl Peek {
+    fn confirms(&self) -> bool {
+        matches!(self.kind, b'>' | b'*') && self.first.ends_with(b"subscribe")
+    }
+}
+
 impl Sink for Peek {
-    fn header(&mut self, kind: u8, _: i64) {
+    fn header(&mut self, kind: u8, n: i64) {
         if self.kind == 0 {
-            self.kind = kind;
+            (self.kind, self.announced) = (kind, n);
         }
     }
     fn scalar(&mut self, kind: u8, _: &[u8]) {
@@ -115,17 +170,13 @@ impl Sink for Peek {
         if self.kind == 0 {
             self.kind = bytes[0];
             self.first.extend_from_slice(&bytes[..bytes.len().min(32)]);
-        } else {
-            if bytes[0] == b':' {
-                self.last_integer.clear();
-            }
-            self.last_integer
-                .extend_from_slice(&bytes[..bytes.len().min(32)]);
         }
     }
     fn body(&mut self, bytes: &[u8]) {
         if self.bulks == 0 && self.first.len() < 32 {
             self.first.extend_from_slice(&bytes[..bytes.len().min(32)]);
+        } else if self.bulks == 1 && self.confirms() {
+            self.second.extend_from_slice(bytes);
         }
     }
     fn body_end(&mut self) {
@@ -138,32 +189,92 @@ impl Sink for Peek {
 pub enum Ended {
     /// Nothing yet, or something that was no reply.
     Nothing,
+    /// A frame has begun.
+    Begun,
     /// A reply whose effect is to be made known.
     Reply(Effect),
-    /// RESET was carried out.
-    Reset,
-    /// HELLO has changed the protocol.
-    Hello {
-        /// RESP2.
-        resp2: bool,
-    },
+    /// The upstream said yes to what changes the session.
+    Changed(Change),
+    /// A key thought to be large, of this hash, was read and had a reply of this many bytes.
+    Read(u64, usize),
 }
 
 impl Own {
     /// A connection that is being opened.
     #[must_use]
-    pub fn new(connecting: Connecting) -> Self {
+    pub fn opening(key: OwnKey, connecting: Connecting) -> Self {
+        Self::new(key, Link::Opening(connecting), None)
+    }
+
+    /// A connection that was used before and is clean.
+    #[must_use]
+    pub fn clean(key: OwnKey, clean: Clean) -> Self {
+        Self::new(key, Link::Open(clean.stream), clean.name)
+    }
+
+    fn new(key: OwnKey, link: Link, name: Option<Vec<u8>>) -> Self {
         Self {
-            link: Link::Opening(connecting),
+            link,
             out: Vec::new(),
             written: 0,
             walker: FrameWalker::default(),
             peek: Peek::default(),
             input: Vec::new(),
             expected: VecDeque::new(),
+            key,
+            name,
+            tainted: false,
             raw: false,
-            subscribed: [0; 2],
+            subscribed: Default::default(),
         }
+    }
+
+    /// The connection for another use, if it is known to be clean.
+    #[must_use]
+    pub fn into_clean(self) -> Option<(OwnKey, Clean)> {
+        let fit = self.is_idle() && !self.tainted && self.out.is_empty() && self.input.is_empty();
+        match self.link {
+            Link::Open(stream) if fit => {
+                let name = self.name;
+                Some((self.key, Clean { stream, name }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Something is to come back for what was sent last; `silent` if not to the client.
+    pub fn expect(&mut self, expect: Expect, silent: bool) {
+        self.expected.push_back(Expected { expect, silent });
+    }
+
+    /// Replies that the client is still owed.
+    #[must_use]
+    pub fn owes(&self) -> usize {
+        self.expected
+            .iter()
+            .filter(|expected| !expected.silent)
+            .count()
+    }
+
+    /// Ends all that is expected and gives what it may have changed.
+    pub fn abandon(&mut self) -> Effect {
+        let mut effects = Effect::default();
+        for expected in self.expected.drain(..) {
+            if let Expect::Reply(effect) = expected.expect {
+                effects.merge(effect);
+            }
+        }
+        effects
+    }
+
+    /// Bytes that have not been written yet.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    fn is_subscribed(&self) -> bool {
+        self.subscribed.iter().any(|names| !names.is_empty())
     }
 
     /// Queues bytes for it.
@@ -173,16 +284,14 @@ impl Own {
 
     /// Nothing is outstanding and the server holds no subscription of it.
     pub fn is_idle(&self) -> bool {
-        self.expected.is_empty()
-            && !self.raw
-            && self.subscribed == [0; 2]
-            && !self.walker.in_frame()
+        self.expected.is_empty() && !self.raw && !self.is_subscribed() && !self.walker.in_frame()
     }
 
-    /// RESET was sent and not answered: what comes behind it may have to go elsewhere.
+    /// What was sent last may change the session, and what comes behind it may then have to go elsewhere.
     #[must_use]
-    pub fn is_resetting(&self) -> bool {
-        matches!(self.expected.back(), Some(Expect::Reset))
+    pub fn is_changing(&self) -> bool {
+        let last = self.expected.back();
+        last.is_some_and(|expected| matches!(expected.expect, Expect::Change(_)))
     }
 
     /// Opens, and writes what is queued. Ready when the attempt to connect has ended, with its outcome.
@@ -267,14 +376,26 @@ impl Own {
             if walked.consumed == 0 {
                 break;
             }
+            if fresh {
+                before(Ended::Begun);
+            }
             if fresh
                 && !self.is_message_kind()
-                && let Some(Expect::Reply(effect)) = self.expected.front_mut()
+                && let Some(Expected {
+                    expect: Expect::Reply(effect),
+                    ..
+                }) = self.expected.front_mut()
             {
                 // Its first byte has come, so it was carried out: said before the client can know of it.
                 before(Ended::Reply(std::mem::take(effect)));
             }
-            out.extend_from_slice(&input[at..at + walked.consumed]);
+            let silent = self
+                .expected
+                .front()
+                .is_some_and(|expected| expected.silent);
+            if !silent || self.is_message_kind() {
+                out.extend_from_slice(&input[at..at + walked.consumed]);
+            }
             at += walked.consumed;
             if walked.done {
                 let peek = std::mem::take(&mut self.peek);
@@ -295,49 +416,69 @@ impl Own {
     }
 
     fn frame_ended(&mut self, peek: &Peek) -> Ended {
-        let subscribing = matches!(self.expected.front(), Some(Expect::Confirmations(_)));
+        let expect = self.expected.front().map(|expected| &expected.expect);
+        let subscribing = matches!(
+            expect,
+            Some(Expect::Confirmations(_) | Expect::Unsubscribed(_))
+        );
         let in_push_form =
-            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.subscribed != [0; 2]));
-        if in_push_form && peek.first.ends_with(b"subscribe") {
-            let sharded =
-                usize::from(peek.first.starts_with(b"ss") || peek.first.starts_with(b"su"));
-            let sharded = if peek.first == b"subscribe" {
-                0
-            } else {
-                sharded
-            };
-            let count = peek
-                .last_integer
-                .strip_prefix(b":")
-                .unwrap_or_default()
-                .trim_ascii_end();
-            self.subscribed[sharded] = crate::resp::frame::parse_integer(count).unwrap_or(0);
-            if let Some(Expect::Confirmations(left)) = self.expected.front_mut() {
-                *left -= 1;
-                if *left == 0 {
-                    self.expected.pop_front();
-                }
-            }
+            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.is_subscribed()));
+        if in_push_form && peek.confirms() {
+            self.confirmed(peek);
             return Ended::Nothing;
         }
         let message = peek.kind == b'*'
-            && self.subscribed != [0; 2]
+            && self.is_subscribed()
             && [&b"message"[..], b"pmessage", b"smessage"].contains(&peek.first.as_slice());
         if peek.kind == b'>' || message {
             return Ended::Nothing;
         }
-        match self.expected.pop_front() {
-            Some(Expect::Queued { write })
-                if write && peek.kind != b'-' && peek.first != b"+QUEUED\r\n" =>
-            {
+        let Some(expected) = self.expected.pop_front() else {
+            return Ended::Nothing;
+        };
+        match expected.expect {
+            Expect::Queued { write: true } if peek.kind != b'-' && peek.first != b"+QUEUED\r\n" => {
                 Ended::Reply(Effect {
                     unknown: true,
                     ..Effect::default()
                 })
             }
-            Some(Expect::Reset) if peek.kind == b'+' => Ended::Reset,
-            Some(Expect::Hello { resp2 }) if peek.kind != b'-' => Ended::Hello { resp2 },
+            Expect::Change(change) if peek.kind != b'-' => Ended::Changed(change),
+            Expect::LargeRead(hash) => {
+                let size = usize::try_from(peek.announced).unwrap_or(0);
+                Ended::Read(hash, if peek.kind == b'$' { size } else { 0 })
+            }
             _ => Ended::Nothing,
+        }
+    }
+
+    /// A subscription was made or ended, asked for or not.
+    fn confirmed(&mut self, peek: &Peek) {
+        let (kind, made) = match peek.first.as_slice() {
+            b"subscribe" => (Kind::Channel, true),
+            b"unsubscribe" => (Kind::Channel, false),
+            b"psubscribe" => (Kind::Pattern, true),
+            b"punsubscribe" => (Kind::Pattern, false),
+            b"ssubscribe" => (Kind::Sharded, true),
+            _ => (Kind::Sharded, false),
+        };
+        let names = &mut self.subscribed[kind as usize];
+        if made {
+            names.insert(peek.second.clone());
+        } else {
+            names.remove(&peek.second);
+        }
+        let left = names.len();
+        let done = match self.expected.front_mut().map(|front| &mut front.expect) {
+            Some(Expect::Confirmations(count)) => {
+                *count -= 1;
+                *count == 0
+            }
+            Some(Expect::Unsubscribed(asked)) => *asked == kind && left == 0,
+            _ => false,
+        };
+        if done {
+            self.expected.pop_front();
         }
     }
 }

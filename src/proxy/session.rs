@@ -1,5 +1,6 @@
-//! A session: one client connection, from its first byte to its last. Here are its state, its passes and where each
-//! command goes; cacheable reads are in `reads`, the own connection in `route`, what is answered here in `here`.
+//! A session: one client connection, from its first byte to its last. Here are its state and its passes; where each
+//! command goes is in `route`, cacheable reads are in `reads`, what goes down the lane in `queue`, the own connection
+//! in `link`, what is answered here in `here`, and who the client is in `place`.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,19 +12,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 
-use super::own::{Effect, Expect, Own};
-use crate::command::{self, Class, Row};
+use super::own::{Effect, Own};
+use super::settings::{Causality, Settings, Sharing};
 use crate::l1::settings::Mode;
-use crate::l1::{L1, Rule};
+use crate::l1::{L1, Rule, Settling, Unsettled};
 use crate::resp::encode;
+use crate::resp::frame::{FrameWalker, Ignore};
 use crate::resp::request::{RequestScanner, Scanned};
+use crate::upstream::Pending;
 use crate::upstream::clock::now_ms;
-use crate::upstream::lane::Lane;
+use crate::upstream::identity::LaneKey;
+use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
-use crate::upstream::{Keys, Op, Pending};
 
 mod here;
+mod link;
+mod place;
+mod queue;
 mod reads;
 mod route;
 
@@ -31,6 +38,10 @@ mod route;
 const CHUNK: usize = 64 * 1024;
 /// Unread requests above which a session that has to wait reads no further.
 const INPUT_WINDOW: usize = 1 << 20;
+/// A request that has grown to this and is not complete is passed on over an own connection as it comes.
+const STREAMED: usize = 1 << 20;
+/// Unsent bytes above which nothing more is taken in that way.
+const STREAM_WINDOW: usize = 256 * 1024;
 /// Unsent replies above which nothing is read from an own connection.
 const OUTPUT_WINDOW: usize = 256 * 1024;
 /// Buffers larger than this are given back when they are empty.
@@ -43,10 +54,19 @@ thread_local! {
 }
 
 /// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Done,
     /// It has to wait for replies that are outstanding.
     Hold,
+}
+
+/// What CLIENT REPLY asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replies {
+    On,
+    Off,
+    SkipNext,
 }
 
 /// A cacheable read that waits for its turn behind outstanding replies.
@@ -54,6 +74,7 @@ struct Deferred {
     request: Vec<u8>,
     keys: Vec<Range<usize>>,
     array: bool,
+    silent: bool,
     /// What L1 said when it came; used by a knock-out alone.
     captured: Option<Vec<u8>>,
 }
@@ -66,15 +87,26 @@ struct Deferred {
 pub struct Session<S> {
     stream: S,
     id: u64,
-    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
+    /// Who the client is, and its database.
+    place: LaneKey,
+    /// On the lane of its place; none where there is no room for another lane.
+    seat: Option<Seat>,
     l1: Arc<L1>,
     l1_on: bool,
+    dedicated: bool,
+    causality: Causality,
     draining: Arc<AtomicBool>,
     mailbox: Arc<Mailbox>,
     resp2: bool,
     name: Option<Vec<u8>>,
+    replies: Replies,
+    /// The reply of the command in hand is not for the client.
+    silent: bool,
     input: Vec<u8>,
     scanner: RequestScanner,
+    /// A large request is being passed on.
+    streaming: Option<FrameWalker>,
     out: Vec<u8>,
     written: usize,
     /// Lane commands to be submitted at the end of the pass.
@@ -107,20 +139,37 @@ pub struct Session<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A session on `stream`; `id` is what CLIENT ID answers.
-    pub fn new(stream: S, id: u64, lane: Arc<Lane>, draining: Arc<AtomicBool>) -> Self {
-        let l1 = Arc::clone(lane.l1());
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn new(
+        stream: S,
+        id: u64,
+        lanes: Arc<Lanes>,
+        settings: &Settings,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        let l1 = Arc::clone(lanes.l1());
+        let place = lanes.base();
         Self {
             stream,
             id,
             l1_on: l1.settings().mode == Mode::On,
             l1,
-            lane,
+            dedicated: settings.sharing == Sharing::Dedicated,
+            causality: settings.causality(),
+            seat: lanes.seat(&place, &Handle::current()),
+            place,
+            lanes,
             draining,
             mailbox: Arc::default(),
             resp2: true,
             name: None,
+            replies: Replies::On,
+            silent: false,
             input: Vec::new(),
             scanner: RequestScanner::default(),
+            streaming: None,
             out: Vec::new(),
             written: 0,
             bytes: Vec::new(),
@@ -163,6 +212,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.fences_answered < self.fences_raised && !self.l1.knocked_out(Rule::Fence)
     }
 
+    /// With neither the lane's cache nor its sharing, every byte goes through as it is.
+    fn is_transparent(&self) -> bool {
+        self.dedicated && !self.l1_on
+    }
+
     /// Takes what the lane's reader has left; whether there was anything.
     fn take_mail(&mut self) -> io::Result<bool> {
         let mut mail = self.mailbox.lock();
@@ -189,138 +243,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(news)
     }
 
-    fn submit(&mut self) {
-        if !self.batch.is_empty() {
-            let mut mail = self.mailbox.lock();
-            if mail.too_large {
-                // What was queued comes behind the read that has to be repeated first.
-                return;
-            }
-            mail.submitted = self.sent;
-            drop(mail);
-            std::mem::swap(&mut self.repeat, &mut self.queued_repeat);
-            self.lane.submit(&mut self.bytes, &mut self.batch);
-        }
-    }
-
-    /// Queues a lane command; a `repeatable` one is a GET.
-    fn queue(&mut self, request: &[u8], repeatable: bool, op: Op) {
-        self.sent += 1;
-        if repeatable {
-            self.queued_repeat.clear();
-            self.queued_repeat.extend_from_slice(request);
-        }
-        self.bytes.extend_from_slice(request);
-        let session = Some(Arc::clone(&self.mailbox));
-        self.batch.push(Pending {
-            session,
-            sent: self.now,
-            resp2: self.resp2,
-            repeatable,
-            op,
-        });
-    }
-
-    /// Announces a write of these keys and gives their hashes.
-    fn begin_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> Vec<u64> {
-        if !self.l1_on {
-            return Vec::new();
-        }
-        row.key_positions(args.len())
-            .filter_map(|at| args.get(at))
-            .map(|key| {
-                let key = &request[key.clone()];
-                let hash = self.l1.hash(key);
-                self.l1.begin_write(hash, key);
-                hash
-            })
-            .collect()
-    }
-
-    fn command(&mut self, request: &[u8], args: &[Range<usize>], no_lane: bool) -> Flow {
-        let Some(name) = args.first() else {
-            return Flow::Done;
-        };
-        let row = command::find(&request[name.clone()]);
-        let own_state = self.pinned
-            || self.watching
-            || self.transaction.is_some()
-            || !self.own_idle()
-            || no_lane;
-        let class = row.map_or(Class::OwnUnknown, |row| row.class);
-        if self.own.as_ref().is_some_and(Own::is_resetting) {
-            return Flow::Hold;
-        }
-        if !own_state {
-            match (class, row) {
-                (Class::Get, _) if args.len() == 2 => {
-                    self.read(request, &args[1..], false);
-                    return Flow::Done;
-                }
-                (Class::Mget, _) if args.len() >= 2 => {
-                    self.read(request, &args[1..], true);
-                    return Flow::Done;
-                }
-                (Class::Get | Class::Mget | Class::LaneRead, _) => {
-                    self.flush_deferred();
-                    self.queue(request, false, Op::Relay);
-                    return Flow::Done;
-                }
-                (Class::LaneWrite, Some(row)) => {
-                    self.flush_deferred();
-                    let keys = self.begin_write(row, request, args);
-                    let keys = if let [hash] = keys[..] {
-                        Keys::One(hash)
-                    } else {
-                        Keys::Many(keys.into())
-                    };
-                    self.queue(request, false, Op::Write(keys));
-                    return Flow::Done;
-                }
-                _ => {}
-            }
-        }
-        // Everything else changes the route or is answered here: it waits for what is outstanding on the lane.
-        if !self.lane_idle() {
-            return Flow::Hold;
-        }
-        if !own_state && self.answer_here(class, request, args) {
-            return Flow::Done;
-        }
-        if class == Class::Quit {
-            if !self.own_idle() {
-                return Flow::Hold;
-            }
-            self.out.extend_from_slice(b"+OK\r\n");
-            self.closing = true;
-            return Flow::Done;
-        }
-        self.send_own(row, class, request, args);
-        Flow::Done
-    }
-
     /// Goes through the requests in hand; whether any was taken.
     fn process(&mut self) -> bool {
         if self.input.is_empty() || self.closing {
             return false;
         }
-        let no_lane = self.lane.is_refused();
+        self.keep_seat();
         let input = std::mem::take(&mut self.input);
         let mut scanner = std::mem::take(&mut self.scanner);
         let mut at = 0;
         while !self.closing {
-            if self.own.as_ref().is_some_and(|own| own.raw) {
-                if let Some(own) = &mut self.own {
-                    own.send(&input[at..]);
+            if self.is_transparent() || self.streaming.is_some() {
+                let passed = self.pass_on(&input[at..]);
+                at += passed;
+                if passed == 0 || at == input.len() {
+                    break;
                 }
-                at = input.len();
-                break;
+                continue;
             }
             match scanner.scan(&input[at..]) {
-                Ok(Scanned::Incomplete) => break,
+                Ok(Scanned::Incomplete) => {
+                    if input.len() - at >= STREAMED && self.start_streaming() {
+                        scanner.reset();
+                        continue;
+                    }
+                    break;
+                }
                 Ok(Scanned::Request { end }) => {
-                    if let Flow::Hold = self.command(&input[at..at + end], scanner.args(), no_lane)
-                    {
+                    if self.take(&input[at..at + end], scanner.args()) == Flow::Hold {
                         break;
                     }
                     at += end;
@@ -332,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let mut inner = RequestScanner::default();
                     if !parts.is_empty()
                         && inner.scan(&request).is_ok()
-                        && let Flow::Hold = self.command(&request, inner.args(), no_lane)
+                        && self.take(&request, inner.args()) == Flow::Hold
                     {
                         break;
                     }
@@ -357,11 +307,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         at > 0
     }
 
+    /// Takes one request; what it is answered with here is dropped where CLIENT REPLY asked for that.
+    fn take(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
+        let (before, asked) = (self.out.len(), self.replies);
+        self.silent = asked != Replies::On;
+        let flow = self.command(request, args);
+        if flow == Flow::Done {
+            if self.silent {
+                self.out.truncate(before);
+            }
+            if asked == Replies::SkipNext {
+                self.replies = Replies::On;
+            }
+        }
+        flow
+    }
+
+    /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait.
+    fn start_streaming(&mut self) -> bool {
+        if !self.lane_idle() || self.own.as_ref().is_some_and(Own::is_changing) {
+            return false;
+        }
+        self.expect_streamed();
+        self.streaming = Some(FrameWalker::default());
+        true
+    }
+
+    /// Passes on what there is room for; the bytes taken.
+    fn pass_on(&mut self, bytes: &[u8]) -> usize {
+        if self.is_transparent() && !self.open_own() {
+            self.closing = true;
+            return bytes.len();
+        }
+        // Where the connection is gone, the rest of the request is swallowed.
+        let room = self
+            .own
+            .as_ref()
+            .map_or(usize::MAX, |own| STREAM_WINDOW.saturating_sub(own.unsent()));
+        let mut bytes = &bytes[..bytes.len().min(room)];
+        if let Some(walker) = &mut self.streaming {
+            match walker.walk(bytes, &mut Ignore) {
+                Ok(walked) => {
+                    bytes = &bytes[..walked.consumed];
+                    if walked.done {
+                        self.streaming = None;
+                    }
+                }
+                // The upstream will say what is wrong with it, and close.
+                Err(_) => self.pinned = true,
+            }
+        }
+        if let Some(own) = &mut self.own {
+            own.raw |= self.dedicated && !self.l1_on;
+            own.send(bytes);
+        }
+        bytes.len()
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.client_gone
-            || self.closing
-            || (self.input.len() > INPUT_WINDOW && !(self.lane_idle() && self.own_idle()))
-        {
+        let waiting = !(self.lane_idle() && self.own_idle()) || self.is_transparent();
+        let window = if self.streaming.is_some() || self.is_transparent() {
+            STREAM_WINDOW
+        } else {
+            INPUT_WINDOW
+        };
+        if self.client_gone || self.closing || (self.input.len() > window && waiting) {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -401,7 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.out.capacity() > KEPT {
                 self.out = Vec::new();
             }
-        } else if self.out.len() - self.written > self.lane.settings().output_limit {
+        } else if self.out.len() - self.written > self.lanes.settings().output_limit {
             tracing::warn!(
                 session = self.id,
                 "client cut off: more than output_limit was waiting for it"
@@ -413,10 +423,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Everything that was sent has been answered, and the client has the answers. A subscription owes it nothing.
     fn is_settled(&self) -> bool {
-        let own_owes = self
-            .own
-            .as_ref()
-            .is_some_and(|own| !own.expected.is_empty());
+        let own_owes = self.own.as_ref().is_some_and(|own| own.owes() > 0);
         self.lane_idle() && !own_owes && self.out.is_empty() && self.mailbox.lock().out.is_empty()
     }
 
@@ -436,12 +443,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.process();
         }
         self.submit();
-        self.l1.count(
-            std::mem::take(&mut self.hits),
-            std::mem::take(&mut self.misses),
-        );
+        self.count();
         progress |= self.poll_write(cx)?;
-        if self.client_gone && self.blocking {
+        if self.client_gone && (self.blocking || self.is_transparent()) {
             return Ok(Some(true));
         }
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
@@ -449,6 +453,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Some(true));
         }
         Ok(progress.then_some(false))
+    }
+
+    fn count(&mut self) {
+        if self.hits + self.misses > 0 {
+            if let Some(seat) = self.seat.as_ref().filter(|_| self.hits > 0) {
+                seat.space().note_use();
+            }
+            self.l1.count(
+                std::mem::take(&mut self.hits),
+                std::mem::take(&mut self.misses),
+            );
+        }
     }
 }
 
@@ -473,31 +489,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
         // A write that was sent over the own connection and not answered may have been carried out.
-        let mut release = Vec::new();
-        let mut open = 0;
-        for expect in self.own.iter_mut().flat_map(|own| own.expected.drain(..)) {
-            if let Expect::Reply(effect) = expect {
-                release.extend(effect.keys);
-                open = u32::from(effect.unknown).max(open);
-            }
-        }
-        if open > 0 {
+        let effect = self.own.as_mut().map(Own::abandon).unwrap_or_default();
+        let mut writes = Unsettled {
+            hashes: effect.keys,
+            ..Unsettled::default()
+        };
+        if effect.unknown {
             self.l1.close();
+            writes.closures += 1;
         }
-        open += u32::from(self.closes_l1);
-        if self.l1_on && (open > 0 || !release.is_empty()) {
-            let mut bytes = b"*1\r\n$4\r\nPING\r\n".to_vec();
-            let op = Op::Marker { release, open };
-            self.lane.submit(
-                &mut bytes,
-                &mut vec![Pending {
-                    session: None,
-                    sent: now_ms(),
-                    resp2: false,
-                    repeatable: false,
-                    op,
-                }],
-            );
+        writes.closures += u32::from(self.closes_l1);
+        if self.l1_on && !writes.is_empty() {
+            self.lanes.settle(&Settling::new(&self.l1, writes), None);
         }
         let mut mail = self.mailbox.lock();
         mail.cut = Some("the client is gone");

@@ -9,7 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::settings::{Address, Endpoint, Settings};
+use super::lanes::Lanes;
+use super::settings::{Address, Credentials, Settings};
+use crate::resp::downgrade::Downgrade;
 use crate::resp::encode;
 use crate::resp::frame::{FrameWalker, Sink};
 
@@ -92,6 +94,8 @@ pub struct Hello {
     pub mode: String,
     /// `master` or `replica`.
     pub role: String,
+    /// Its modules, the encoded RESP3 value.
+    modules: Vec<u8>,
 }
 
 impl Hello {
@@ -113,6 +117,22 @@ impl Hello {
         version >= (7, 0, 5) || ((6, 2, 7)..(7, 0, 0)).contains(&version)
     }
 
+    /// The `modules` field's value, encoded for a client's protocol.
+    #[must_use]
+    pub fn modules(&self, resp2: bool) -> Vec<u8> {
+        if self.modules.is_empty() {
+            return b"*0\r\n".to_vec();
+        }
+        if !resp2 {
+            return self.modules.clone();
+        }
+        let (mut downgrade, mut out) = (Downgrade::default(), Vec::new());
+        match FrameWalker::default().walk(&self.modules, &mut downgrade.into_buffer(&mut out)) {
+            Ok(walked) if walked.done => out,
+            _ => b"*0\r\n".to_vec(),
+        }
+    }
+
     /// Reads it from a HELLO reply's bulk strings, in order.
     #[must_use]
     pub fn from_parts(parts: &[Vec<u8>]) -> Self {
@@ -126,6 +146,7 @@ impl Hello {
             version: text("version").unwrap_or_default(),
             mode: text("mode").unwrap_or_default(),
             role: text("role").unwrap_or_default(),
+            modules: Vec::new(),
         }
     }
 }
@@ -191,17 +212,19 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
 
 /// One request and its reply, during a handshake.
 async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
+    Ok(call_raw(stream, args).await?.0)
+}
+
+/// As [`call`], with the reply's bytes too.
+async fn call_raw(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>), ConnectError> {
     let lost = |error: io::Error| {
         ConnectError::Unreachable(format!("connection lost in the handshake: {error}"))
     };
     let mut request = Vec::new();
     encode::request(&mut request, args);
     stream.write_all(&request).await.map_err(lost)?;
-    let (mut walker, mut parts, mut buf) = (
-        FrameWalker::default(),
-        Parts::default(),
-        Vec::with_capacity(512),
-    );
+    let (mut walker, mut parts) = (FrameWalker::default(), Parts::default());
+    let (mut buf, mut raw) = (Vec::with_capacity(512), Vec::new());
     loop {
         if stream.read_buf(&mut buf).await.map_err(lost)? == 0 {
             return Err(ConnectError::Unreachable(
@@ -211,18 +234,18 @@ async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError
         let step = walker
             .walk(&buf, &mut parts)
             .map_err(|e| ConnectError::Unreachable(e.to_string()))?;
-        buf.drain(..step.consumed);
+        raw.extend(buf.drain(..step.consumed));
         if step.done {
-            return Ok(parts);
+            return Ok((parts, raw));
         }
     }
 }
 
-/// As [`call`], an error reply being a refusal; `-LOADING` and its like are a node that cannot be reached yet.
-async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
-    let parts = call(stream, args).await?;
+/// As [`call_raw`], an error reply being a refusal; `-LOADING` and its like are a node that cannot be reached yet.
+async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>), ConnectError> {
+    let (parts, raw) = call_raw(stream, args).await?;
     match parts.error() {
-        None => Ok(parts),
+        None => Ok((parts, raw)),
         Some(text)
             if ["LOADING", "MASTERDOWN", "BUSY "]
                 .iter()
@@ -234,36 +257,36 @@ async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError
     }
 }
 
+/// Says who we are and which database is meant. Every reply is checked: a busy server refuses SELECT too.
 async fn introduce(
     stream: &mut Stream,
-    endpoint: &Endpoint,
+    credentials: Option<&Credentials>,
+    db: u32,
     resp3: bool,
 ) -> Result<Hello, ConnectError> {
-    let user = endpoint
-        .credentials
-        .as_ref()
-        .map(|c| (c.user.as_deref().unwrap_or("default"), c.password.as_str()));
+    let user = credentials.and_then(|credentials| credentials.user.as_deref());
     let mut hello = Hello::default();
     if resp3 {
         let mut args: Vec<&[u8]> = vec![b"HELLO", b"3"];
-        if let Some((user, password)) = user {
-            args.extend_from_slice(&[b"AUTH", user.as_bytes(), password.as_bytes()]);
+        if let Some(credentials) = credentials {
+            let user = user.unwrap_or("default");
+            args.extend_from_slice(&[b"AUTH", user.as_bytes(), credentials.password.as_bytes()]);
         }
-        hello = Hello::from_parts(&must(stream, &args).await?.bulks);
-    } else if let Some((user, password)) = user {
-        let named = endpoint
-            .credentials
-            .as_ref()
-            .is_some_and(|c| c.user.is_some());
+        let (parts, raw) = must(stream, &args).await?;
+        hello = Hello::from_parts(&parts.bulks);
+        // The last of its fields.
+        const FIELD: &[u8] = b"$7\r\nmodules\r\n";
+        if let Some(at) = raw.windows(FIELD.len()).position(|field| field == FIELD) {
+            hello.modules = raw[at + FIELD.len()..].to_vec();
+        }
+    } else if let Some(credentials) = credentials {
         let mut args: Vec<&[u8]> = vec![b"AUTH"];
-        if named {
-            args.push(user.as_bytes());
-        }
-        args.push(password.as_bytes());
+        args.extend(user.map(str::as_bytes));
+        args.push(credentials.password.as_bytes());
         must(stream, &args).await?;
     }
-    if endpoint.db != 0 {
-        must(stream, &[b"SELECT", endpoint.db.to_string().as_bytes()]).await?;
+    if db != 0 {
+        must(stream, &[b"SELECT", db.to_string().as_bytes()]).await?;
     }
     Ok(hello)
 }
@@ -284,13 +307,15 @@ pub struct LaneConnection {
 /// # Errors
 /// See [`ConnectError`].
 pub async fn open_lane(
-    endpoint: &Endpoint,
-    settings: &Settings,
+    lanes: &Lanes,
+    credentials: Option<&Credentials>,
+    db: u32,
     track: bool,
 ) -> Result<LaneConnection, ConnectError> {
-    let mut stream = connect(&endpoint.address, settings).await?;
+    let settings = lanes.settings();
+    let mut stream = connect(&lanes.endpoint().address, settings).await?;
     let shaking = async {
-        let hello = introduce(&mut stream, endpoint, true).await?;
+        let hello = introduce(&mut stream, credentials, db, true).await?;
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
         call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
@@ -317,24 +342,19 @@ pub async fn open_lane(
     })
 }
 
-/// Opens a connection for one session in its protocol, under its name.
+/// Opens a connection for one session, authenticated and in its database and protocol.
 ///
 /// # Errors
 /// See [`ConnectError`].
 pub async fn open_own(
-    endpoint: &Endpoint,
-    settings: &Settings,
+    lanes: &Lanes,
+    credentials: Option<&Credentials>,
+    db: u32,
     resp3: bool,
-    name: Option<&[u8]>,
 ) -> Result<Stream, ConnectError> {
-    let mut stream = connect(&endpoint.address, settings).await?;
-    let shaking = async {
-        introduce(&mut stream, endpoint, resp3).await?;
-        if let Some(name) = name {
-            call(&mut stream, &[b"CLIENT", b"SETNAME", name]).await?;
-        }
-        Ok(())
-    };
+    let settings = lanes.settings();
+    let mut stream = connect(&lanes.endpoint().address, settings).await?;
+    let shaking = introduce(&mut stream, credentials, db, resp3);
     timeout(settings.handshake_timeout, shaking)
         .await
         .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;

@@ -1,8 +1,8 @@
 //! The way to the upstream.
 //!
-//! Owns: the [`lane`] (the one shared, ordered connection whose reader fills and invalidates L1), the
-//! handshakes of lanes and own connections ([`connect`]), the circuit [`breaker`], the clock, and the
-//! [`private`] server.
+//! Owns: the [`lanes`], one for each identity and database (a [`lane`] is a shared, ordered connection whose reader
+//! fills and invalidates L1), the handshakes of lanes and own connections ([`connect`]), the [`pool`] of clean own
+//! connections, the circuit [`breaker`], the clock, and the [`private`] server.
 //!
 //! ```text
 //!  sessions --submit--> [ queue: bytes + pending ] --driver--> socket --> upstream
@@ -17,12 +17,17 @@
 pub mod breaker;
 pub mod clock;
 pub mod connect;
+mod driver;
+pub mod identity;
 pub mod lane;
+pub mod lanes;
+pub mod large;
 pub mod mailbox;
 mod pending;
+pub mod pool;
 pub mod private;
 mod push;
 mod reader;
 pub mod settings;
 
-pub use pending::{FillKeys, Keys, Op, Pending};
+pub use pending::{FillKeys, Keys, Op, Pending, refuse};

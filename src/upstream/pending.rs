@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::mailbox::Mailbox;
+use crate::l1::{L1, Settling, Unsettled};
 
 /// The keys of a tracked read, in the order of its arguments.
 #[derive(Debug)]
@@ -24,13 +25,8 @@ pub enum Op {
     Write(Keys),
     /// CACHING's reply, the read's, which goes to the session, and one PTTL's for each key.
     Fill(Box<FillKeys>),
-    /// A reply to nobody, which says that L1 has seen all that came before: these writes are released, this many closures end.
-    Marker {
-        /// Hashes of the keys that were in flight.
-        release: Vec<u64>,
-        /// Closures that end.
-        open: u32,
-    },
+    /// A reply to nobody, which says that L1 has seen all that came before on this lane.
+    Marker(Option<Arc<Settling>>),
     /// The reply to a bare HELLO that was sent as a sign of life.
     Probe,
 }
@@ -42,6 +38,8 @@ pub enum Keys {
     One(u64),
     /// Any other number.
     Many(Box<[u64]>),
+    /// Not known: any key may change.
+    Any,
 }
 
 impl Keys {
@@ -51,6 +49,7 @@ impl Keys {
         match self {
             Self::One(hash) => std::slice::from_ref(hash),
             Self::Many(hashes) => hashes,
+            Self::Any => &[],
         }
     }
 }
@@ -64,8 +63,21 @@ pub struct Pending {
     pub sent: u64,
     /// The client speaks RESP2.
     pub resp2: bool,
+    /// The client has asked for no reply.
+    pub silent: bool,
     /// A GET: harmless to send again.
     pub repeatable: bool,
+    /// Hash of the key that a read names, to be remembered where its reply is large.
+    pub reads: Option<u64>,
     /// What its reply does.
     pub op: Op,
+}
+
+/// Answers commands that were never sent with an error.
+pub fn refuse(l1: &Arc<L1>, pending: impl IntoIterator<Item = Pending>, error: &str) {
+    let mut unsent = Unsettled::default();
+    for pending in pending {
+        super::reader::fail_one(pending, error, false, false, &mut unsent);
+    }
+    drop(Settling::new(l1, unsent));
 }

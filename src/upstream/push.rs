@@ -1,6 +1,6 @@
 //! Invalidation pushes, applied to L1 key by key as they are walked: one for a million keys is never held whole.
 
-use crate::l1::{L1, Rule};
+use crate::l1::{L1, Rule, Space};
 use crate::resp::frame::Sink;
 
 /// What is known of a push that is under way.
@@ -15,18 +15,20 @@ pub struct PushSink {
     pub named: Vec<Box<[u8]>>,
 }
 
-/// Applies a push as it is step.
+/// Applies a push as it is walked.
 pub struct Applying<'a> {
     /// What is known of it.
     pub push: &'a mut PushSink,
     /// What it is applied to.
     pub l1: &'a L1,
+    /// Whose lane it came on.
+    pub space: &'a Space,
 }
 
 impl Applying<'_> {
     fn null(&mut self) {
         if self.push.invalidation && !self.l1.knocked_out(Rule::NullPush) {
-            self.l1.clear();
+            self.l1.flush(self.space);
             self.push.flushed = true;
         }
     }
@@ -56,7 +58,7 @@ impl Sink for Applying<'_> {
         if self.push.bulks == 0 {
             self.push.invalidation = bulk == b"invalidate";
         } else if self.push.invalidation {
-            self.l1.invalidate(&bulk);
+            self.l1.invalidate(self.space, &bulk);
             self.push.named.push(bulk.into_boxed_slice());
         }
         self.push.bulks += 1;

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::connect::{Hello, Parts};
+use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::push::{Applying, PushSink};
-use super::{FillKeys, Op, Pending};
-use crate::l1::{Fill, L1, Rule};
+use super::{FillKeys, Keys, Op, Pending};
+use crate::l1::{Fill, L1, Rule, Space, Unsettled};
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, FrameWalker, Ignore, Walked, parse_integer};
 
@@ -20,6 +21,8 @@ pub enum LaneEnd {
     Lost(String),
     /// The node no longer is what it was, or says that it is a replica.
     RoleChanged,
+    /// Nobody needs it any more and nothing is outstanding on it.
+    Finished,
 }
 
 /// The fill at the head of the stream.
@@ -40,13 +43,40 @@ enum Frame {
     Reply,
 }
 
+/// A bulk that announces more than this holds up everybody behind it for too long to wait.
+const HUGE: usize = 64 << 20;
+
+/// What a reader works with.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// What it fills and invalidates.
+    pub l1: Arc<L1>,
+    /// Its lane's part of that.
+    pub space: Arc<Space>,
+    /// Where it remembers keys with large replies.
+    pub large: Arc<LargeKeys>,
+    /// Most bytes of replies kept for one client.
+    pub output_limit: usize,
+    /// A reply that announces more than this is large.
+    pub large_reply: usize,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Reader {
     l1: Arc<L1>,
+    space: Arc<Space>,
+    large: Arc<LargeKeys>,
     role: String,
     output_limit: usize,
     large_reply: usize,
+    /// No other lane is up: a write's own reply settles it.
+    alone: bool,
+    unsettled: Unsettled,
+    /// A huge bulk is under way.
+    huge: bool,
+    /// Bytes of the reply under way so far.
+    reply_bytes: usize,
     /// The reply under way is thrown away, because its session reads it again elsewhere.
     discarding: bool,
     walker: FrameWalker,
@@ -64,12 +94,18 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(l1: Arc<L1>, role: String, output_limit: usize, large_reply: usize) -> Self {
+    pub fn new(surroundings: Surroundings, role: String) -> Self {
         Self {
-            l1,
+            l1: surroundings.l1,
+            space: surroundings.space,
+            large: surroundings.large,
             role,
-            output_limit,
-            large_reply,
+            output_limit: surroundings.output_limit,
+            large_reply: surroundings.large_reply,
+            alone: true,
+            unsettled: Unsettled::default(),
+            huge: false,
+            reply_bytes: 0,
             discarding: false,
             walker: FrameWalker::default(),
             frame: Frame::None,
@@ -101,17 +137,30 @@ impl Reader {
         (mail.cut.is_none() && mail.out.len() > window).then(|| Arc::clone(session))
     }
 
-    /// Takes in what arrived; the bytes used. What is left is an incomplete header and comes again with more behind it.
-    pub fn take(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
+    /// Whether a bulk is under way that holds up everybody behind it.
+    pub fn is_huge(&self) -> bool {
+        self.huge
+    }
+
+    /// The writes that were answered and that other lanes may not have seen yet.
+    pub fn take_unsettled(&mut self) -> Option<Unsettled> {
+        (!self.unsettled.is_empty()).then(|| std::mem::take(&mut self.unsettled))
+    }
+
+    /// Takes in what arrived, `alone` if no other lane was up when it had arrived; the bytes used. What is left is an
+    /// incomplete header and comes again with more behind it.
+    pub fn take(&mut self, buf: &[u8], alone: bool) -> Result<usize, LaneEnd> {
+        self.alone = alone;
         for (key, reply, sent) in std::mem::take(&mut self.late) {
             let epoch = self.l1.epoch();
-            self.l1.fill(&Fill {
+            let fill = Fill {
                 key: &key,
                 reply: &reply,
                 sent,
                 pttl: -1,
                 epoch,
-            });
+            };
+            self.l1.fill(&self.space, &fill);
         }
         let mut at = 0;
         while at < buf.len() {
@@ -150,6 +199,7 @@ impl Reader {
                     &mut Applying {
                         push: sink,
                         l1: &self.l1,
+                        space: &self.space,
                     },
                 )
                 .map_err(broken)?;
@@ -174,7 +224,7 @@ impl Reader {
         let relays = match &head.op {
             Op::Relay | Op::Write(_) => true,
             Op::Fill(_) => self.filling.granted && !self.filling.read,
-            Op::Marker { .. } | Op::Probe => false,
+            Op::Marker(_) | Op::Probe => false,
         };
         if relays {
             self.relay(buf).map_err(broken)
@@ -211,28 +261,33 @@ impl Reader {
             let walked = self.walker.walk(buf, &mut Ignore)?;
             return Ok((walked.consumed > 0).then_some((walked.consumed, walked.done)));
         }
-        if head.repeatable
-            && !self.walker.in_frame()
-            && announced(buf).is_some_and(|n| n > self.large_reply)
-            && mail.submitted == mail.answered + 1
-        {
-            // Nothing of its session comes behind it, so a second read of it changes no order.
-            mail.answered += 1;
-            mail.too_large = true;
-            drop(mail);
-            self.dirty.push(Arc::clone(session));
-            self.discarding = true;
-            self.filling.poisoned = matches!(head.op, Op::Fill(_));
-            let walked = self.walker.walk(buf, &mut Ignore)?;
-            return Ok(Some((walked.consumed, walked.done)));
-        }
-        let fresh = !self.relayed;
-        let cut = mail.cut.is_some();
         let plain = if self.walker.in_frame() {
             None
         } else {
             whole_plain(buf)
         };
+        if plain.is_none()
+            && !self.walker.in_frame()
+            && let Some(size) = announced(buf).filter(|&size| size > self.large_reply)
+        {
+            self.huge = size > HUGE;
+            if let Some(hash) = head.reads {
+                self.large.add(hash);
+            }
+            if head.repeatable && mail.submitted == mail.answered + 1 {
+                // Nothing of its session comes behind it, so a second read of it changes no order.
+                mail.answered += 1;
+                mail.too_large = true;
+                drop(mail);
+                self.dirty.push(Arc::clone(session));
+                self.discarding = true;
+                self.filling.poisoned = matches!(head.op, Op::Fill(_));
+                let walked = self.walker.walk(buf, &mut Ignore)?;
+                return Ok(Some((walked.consumed, walked.done)));
+            }
+        }
+        let fresh = !self.relayed;
+        let cut = mail.cut.is_some() || head.silent;
         let walked = match plain {
             Some(consumed) => Walked {
                 consumed,
@@ -276,6 +331,13 @@ impl Reader {
             self.filling.value.extend_from_slice(bytes);
         }
         self.relayed = true;
+        self.reply_bytes += walked.consumed;
+        if walked.done
+            && self.reply_bytes > self.large_reply
+            && let Some(hash) = head.reads
+        {
+            self.large.add(hash);
+        }
         Ok(Some((walked.consumed, walked.done)))
     }
 
@@ -284,6 +346,8 @@ impl Reader {
         self.frame = Frame::None;
         self.relayed = false;
         self.discarding = false;
+        self.huge = false;
+        self.reply_bytes = 0;
         self.downgrade = Downgrade::default();
         let error = std::mem::take(&mut self.error);
         let parts = std::mem::take(&mut self.parts);
@@ -291,7 +355,7 @@ impl Reader {
             .pending
             .front()
             .expect("a reply has ended, so a command was pending");
-        self.l1.prove(head.sent);
+        self.space.prove(head.sent);
         if let Op::Fill(fill) = &head.op {
             let filling = &mut self.filling;
             if !filling.granted {
@@ -315,21 +379,13 @@ impl Reader {
         let head = self.pending.pop_front().expect("looked at above");
         match head.op {
             Op::Relay => {}
-            Op::Write(keys) => keys
-                .as_slice()
-                .iter()
-                .for_each(|&hash| self.l1.end_write(hash)),
+            Op::Write(keys) => self.answered_write(&keys),
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
                 self.fill(&fill, &filling, head.sent);
             }
-            Op::Marker { release, open } => {
-                for &hash in &release {
-                    self.l1.end_write(hash);
-                }
-                if open > 0 {
-                    self.l1.open(open);
-                }
+            Op::Marker(settling) => {
+                drop(settling);
                 if let Some(session) = head.session {
                     session.lock().fences += 1;
                 }
@@ -344,13 +400,26 @@ impl Reader {
         self.judge(&error)
     }
 
+    /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
+    fn answered_write(&mut self, keys: &Keys) {
+        match keys {
+            Keys::Any if self.alone => self.l1.end_write_of_any(),
+            Keys::Any => self.unsettled.of_any += 1,
+            keys if self.alone => keys
+                .as_slice()
+                .iter()
+                .for_each(|&hash| self.l1.end_write(hash)),
+            keys => self.unsettled.hashes.extend_from_slice(keys.as_slice()),
+        }
+    }
+
     /// What an error reply says about the lane itself.
     fn judge(&self, error: &[u8]) -> Result<(), LaneEnd> {
         if error.starts_with(b"-READONLY") && self.role == "master" {
             return Err(LaneEnd::RoleChanged);
         }
         if error.starts_with(b"-NOPERM") {
-            self.l1.clear();
+            self.l1.clear_space(&self.space);
         }
         Ok(())
     }
@@ -375,13 +444,14 @@ impl Reader {
                     self.late.push((key.clone(), reply.to_vec(), sent));
                 }
                 Some(pttl) => {
-                    self.l1.fill(&Fill {
+                    let fill = Fill {
                         key,
                         reply,
                         sent,
                         pttl: *pttl,
                         epoch: keys.epoch,
-                    });
+                    };
+                    self.l1.fill(&self.space, &fill);
                 }
                 None => {
                     self.l1.refuse();
@@ -390,31 +460,40 @@ impl Reader {
         }
     }
 
-    /// The lane is lost: every command that was sent is answered with `error`, every write released. L1 has been dropped before.
-    pub fn fail(&mut self, error: &str) {
+    /// The lane is lost: every command that was sent is answered with `error`. Its part of L1 has been dropped before;
+    /// the writes, which may have been carried out, are the caller's to settle with the other lanes.
+    #[must_use]
+    pub fn fail(&mut self, error: &str) -> Unsettled {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
         let partial = self.relayed;
         for (at, pending) in self.pending.drain(..).enumerate() {
             let read_done = at == 0 && (self.filling.read || self.discarding);
-            fail_one(&self.l1, pending, error, at == 0 && partial, read_done);
+            fail_one(
+                pending,
+                error,
+                at == 0 && partial,
+                read_done,
+                &mut unsettled,
+            );
         }
+        unsettled
     }
 }
 
-/// Ends one command that will get no reply.
-pub fn fail_one(l1: &L1, pending: Pending, error: &str, partial: bool, answered: bool) {
+/// Ends one command that will get no reply; if it is a write, `unsettled` takes it over.
+pub fn fail_one(
+    pending: Pending,
+    error: &str,
+    partial: bool,
+    answered: bool,
+    unsettled: &mut Unsettled,
+) {
     let relayed = matches!(pending.op, Op::Relay | Op::Write(_) | Op::Fill(_)) && !answered;
-    let marker = matches!(pending.op, Op::Marker { .. });
-    match pending.op {
-        Op::Write(keys) => keys.as_slice().iter().for_each(|&hash| l1.end_write(hash)),
-        Op::Marker { release, open } => {
-            for &hash in &release {
-                l1.end_write(hash);
-            }
-            if open > 0 {
-                l1.open(open);
-            }
-        }
-        Op::Relay | Op::Fill(_) | Op::Probe => {}
+    let marker = matches!(pending.op, Op::Marker(_));
+    match &pending.op {
+        Op::Write(Keys::Any) => unsettled.of_any += 1,
+        Op::Write(keys) => unsettled.hashes.extend_from_slice(keys.as_slice()),
+        Op::Marker(_) | Op::Relay | Op::Fill(_) | Op::Probe => {}
     }
     let Some(session) = pending.session else {
         return;
@@ -422,7 +501,7 @@ pub fn fail_one(l1: &L1, pending: Pending, error: &str, partial: bool, answered:
     let mut mail = session.lock();
     if partial && relayed {
         mail.cut = Some("the upstream was lost in the middle of a reply");
-    } else if relayed {
+    } else if relayed && !pending.silent {
         crate::resp::encode::error(&mut mail.out, error);
     }
     mail.answered += u64::from(relayed);

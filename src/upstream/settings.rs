@@ -83,6 +83,12 @@ pub struct Settings {
     pub large_reply: usize,
     /// How long, in all, the lane's reader waits for one client that takes a reply slower than it arrives.
     pub lane_stall_limit: Duration,
+    /// A lane whose oldest reply is older than this takes no new commands.
+    pub lane_overdue: Duration,
+    /// A lane that no session uses closes after this.
+    pub lane_idle: Duration,
+    /// Most lanes at a time; clients of further identities and databases use connections of their own.
+    pub max_lanes: usize,
     /// The circuit breaker.
     pub breaker: breaker::Settings,
 }
@@ -96,6 +102,9 @@ impl Default for Settings {
             output_limit: 64 << 20,
             large_reply: 1 << 20,
             lane_stall_limit: Duration::from_millis(100),
+            lane_overdue: Duration::from_millis(500),
+            lane_idle: Duration::from_secs(60),
+            max_lanes: 64,
             breaker: breaker::Settings::default(),
         }
     }

@@ -4,22 +4,28 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Deferred, Session};
+use super::{Deferred, Flow, Session};
 use crate::l1::{Lookup, Rule};
+use crate::proxy::own::Expect;
 use crate::resp::encode;
 use crate::upstream::{FillKeys, Op};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Looks reads up whose turn has come, or sends them.
     pub(super) fn serve_deferred(&mut self) {
-        if self.sent != self.answered || !self.own_idle() {
+        if self.deferred.is_empty() || self.sent != self.answered || !self.own_idle() {
             return;
         }
         // With the list taken, the first is looked up at once; one that misses makes those behind it wait again.
         for read in std::mem::take(&mut self.deferred) {
+            let before = self.out.len();
+            self.silent = read.silent;
             match read.captured {
                 Some(captured) => self.out.extend_from_slice(&captured),
-                None => self.read(&read.request, &read.keys, read.array),
+                None => self.look_up(&read.request, &read.keys, read.array),
+            }
+            if read.silent {
+                self.out.truncate(before);
             }
         }
     }
@@ -29,15 +35,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.l1.knocked_out(Rule::WaitAtTail) {
             return;
         }
+        let silent = self.silent;
         for read in std::mem::take(&mut self.deferred) {
             self.misses += 1;
-            self.queue(&read.request, !read.array, Op::Relay);
+            self.silent = read.silent;
+            let reads = (!read.array).then(|| self.l1.hash(&read.request[read.keys[0].clone()]));
+            self.queue(&read.request, !read.array, reads, Op::Relay);
         }
+        self.silent = silent;
     }
 
-    /// A cacheable read: from L1 now, from L1 when its turn comes, or from the lane.
-    pub(super) fn read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
-        let serving = self.l1_on && !self.fenced() && self.l1.serving(self.now);
+    /// A cacheable read.
+    pub(super) fn read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) -> Flow {
+        if !array
+            && self
+                .lanes
+                .large
+                .contains(self.l1.hash(&request[keys[0].clone()]))
+        {
+            return self.read_large(request, &keys[0]);
+        }
+        self.look_up(request, keys, array);
+        Flow::Done
+    }
+
+    /// A read of a key that was seen to be large goes over an own connection, where back-pressure reaches the upstream.
+    pub(super) fn read_large(&mut self, request: &[u8], key: &Range<usize>) -> Flow {
+        if !self.lane_idle() {
+            return Flow::Hold;
+        }
+        if self.open_own()
+            && let Some(own) = &mut self.own
+        {
+            own.send(request);
+            let hash = self.l1.hash(&request[key.clone()]);
+            own.expect(Expect::LargeRead(hash), self.silent);
+        }
+        Flow::Done
+    }
+
+    /// From L1 now, from L1 when its turn comes, or from the lane.
+    fn look_up(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
+        let Some(seat) = &self.seat else {
+            return;
+        };
+        let space = seat.space();
+        let serving = self.l1_on && !self.fenced() && self.l1.serving(space, self.now);
         if serving && self.sent == self.answered && self.deferred.is_empty() {
             if self.answer(request, keys, array) {
                 self.hits += 1;
@@ -45,11 +88,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         } else if serving
             && keys.iter().all(|key| {
-                self.l1.contains(
-                    self.l1.hash(&request[key.clone()]),
-                    &request[key.clone()],
-                    self.now,
-                )
+                let key = &request[key.clone()];
+                self.l1.contains(space, self.l1.hash(key), key, self.now)
             })
         {
             let captured = self.l1.knocked_out(Rule::WaitingHit).then(|| {
@@ -61,20 +101,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 request: request.to_vec(),
                 keys: keys.to_vec(),
                 array,
+                silent: self.silent,
                 captured,
             });
             return;
         }
         self.flush_deferred();
         self.misses += 1;
+        self.send_read(request, keys, array);
+    }
+
+    /// Sends a read that missed, as a fill where that pays.
+    fn send_read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
+        let reads = (!array).then(|| self.l1.hash(&request[keys[0].clone()]));
         let admitted = self.l1_on
-            && keys
-                .iter()
-                .filter(|key| self.l1.admits(self.l1.hash(&request[(*key).clone()])))
-                .count()
-                > 0;
+            && self.seat.as_ref().is_some_and(|seat| {
+                let space = seat.space();
+                let admits = |key: &&Range<usize>| {
+                    self.l1
+                        .admits(space, self.l1.hash(&request[(*key).clone()]))
+                };
+                // Every key notes the read.
+                keys.iter().filter(admits).count() > 0
+            });
         if !admitted {
-            self.queue(request, !array, Op::Relay);
+            self.queue(request, !array, reads, Op::Relay);
             return;
         }
         let keys: Vec<Box<[u8]>> = keys.iter().map(|key| request[key.clone()].into()).collect();
@@ -85,16 +136,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode::request(&mut ttls, &[b"PTTL", key]);
         }
         let epoch = self.l1.epoch();
-        self.queue(
-            request,
-            !array,
-            Op::Fill(Box::new(FillKeys { keys, array, epoch })),
-        );
+        let fill = Op::Fill(Box::new(FillKeys { keys, array, epoch }));
+        self.queue(request, !array, reads, fill);
         self.bytes.extend_from_slice(&ttls);
     }
 
     /// Answers from L1, if it has every key; what it has is a snapshot, or it is not used.
-    pub(super) fn answer(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) -> bool {
+    fn answer(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) -> bool {
+        let Some(seat) = &self.seat else {
+            return false;
+        };
         let before = self.out.len();
         let pushes = self.l1.pushes();
         if array {
@@ -102,11 +153,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         for key in keys {
             let key = &request[key.clone()];
-            if self
+            let hash = self.l1.hash(key);
+            let found = self
                 .l1
-                .get(self.l1.hash(key), key, self.now, self.resp2, &mut self.out)
-                == Lookup::Miss
-            {
+                .get(seat.space(), hash, key, self.now, self.resp2, &mut self.out);
+            if found == Lookup::Miss {
                 self.out.truncate(before);
                 return false;
             }

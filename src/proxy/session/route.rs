@@ -1,83 +1,156 @@
-//! The session's own connection: what goes there, and what comes of its replies.
+//! Where each command goes: down the lane, over the own connection, or nowhere because it is answered here.
 
-use std::io;
 use std::ops::Range;
-use std::sync::Arc;
-use std::task::Context;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{OUTPUT_WINDOW, SCRATCH, Session};
-use crate::command::{Class, Row};
-use crate::l1::Rule;
-use crate::proxy::own::{Effect, Ended, Expect, Own};
-use crate::resp::encode;
-use crate::upstream::connect::open_own;
-use crate::upstream::{Op, Pending};
+use super::{Flow, Replies, Session};
+use crate::command::{self, Class, Row};
+use crate::proxy::own::{Change, Effect, Expect, Kind, Own};
+use crate::upstream::{Keys, Op};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Sees to it that there is an own connection, opening or open; where there can be none now, answers with the error.
-    pub(super) fn open_own(&mut self) -> bool {
-        if self.own.is_none() {
-            if let Some(error) = self.lane.unavailable() {
-                encode::error(&mut self.out, &error);
-                return false;
-            }
-            let (lane, resp2, name) = (Arc::clone(&self.lane), self.resp2, self.name.clone());
-            self.own = Some(Own::new(Box::pin(async move {
-                let opened =
-                    open_own(lane.endpoint(), lane.settings(), !resp2, name.as_deref()).await;
-                lane.attempted(opened.as_ref().map(|_| ()));
-                opened
-            })));
+    pub(super) fn command(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
+        let Some(name) = args.first() else {
+            return Flow::Done;
+        };
+        let row = command::find(&request[name.clone()]);
+        let class = row.map_or(Class::OwnUnknown, |row| row.class);
+        if self.own.as_ref().is_some_and(Own::is_changing) {
+            return Flow::Hold;
         }
-        true
+        if self.own.as_ref().is_some_and(|own| own.raw) {
+            self.send_raw(class, request);
+            return Flow::Done;
+        }
+        let lane = self.seat.as_ref().is_some_and(|seat| !seat.is_refused());
+        let own_state =
+            !lane || self.pinned || self.watching || self.transaction.is_some() || !self.own_idle();
+        if !own_state && let Some(flow) = self.by_lane(class, row, request, args) {
+            return flow;
+        }
+        // Everything else changes the route or is answered here: it waits for what is outstanding on the lane.
+        if !self.lane_idle() {
+            return Flow::Hold;
+        }
+        if !self.dedicated {
+            if class == Class::Client
+                && self.transaction.is_none()
+                && let Some(flow) = self.client_reply(request, args)
+            {
+                return flow;
+            }
+            if !own_state && self.answer_here(class, request, args) {
+                return Flow::Done;
+            }
+        }
+        if class == Class::Quit {
+            if !self.own_idle() {
+                return Flow::Hold;
+            }
+            self.out.extend_from_slice(b"+OK\r\n");
+            self.closing = true;
+            return Flow::Done;
+        }
+        if self.open_own() {
+            self.send_own(row, class, request, args);
+        }
+        Flow::Done
     }
 
-    /// Queues a request on the own connection, which is there.
-    pub(super) fn hand_over(&mut self, request: &[u8], raw: bool, expect: Expect) {
-        if raw {
+    /// What goes down the lane; `None` for what does not.
+    fn by_lane(
+        &mut self,
+        class: Class,
+        row: Option<&'static Row>,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> Option<Flow> {
+        let row = row?;
+        match class {
+            Class::Get if args.len() == 2 && (self.l1_on || !self.dedicated) => {
+                return Some(self.read(request, &args[1..], false));
+            }
+            Class::Mget if args.len() >= 2 && (self.l1_on || !self.dedicated) => {
+                return Some(self.read(request, &args[1..], true));
+            }
+            _ if self.dedicated => return None,
+            Class::Get | Class::Mget | Class::LaneRead => {
+                let key = row.key_positions(args.len()).next();
+                let key = key.and_then(|at| args.get(at));
+                let hash = key.map(|key| self.l1.hash(&request[key.clone()]));
+                if let (Some(hash), Some(key)) = (hash, key)
+                    && self.lanes.large.contains(hash)
+                {
+                    return Some(self.read_large(request, key));
+                }
+                self.flush_deferred();
+                self.queue(request, false, hash, Op::Relay);
+            }
+            Class::LaneWrite => {
+                self.flush_deferred();
+                let keys = self.begin_write(row, request, args);
+                let keys = if let [hash] = keys[..] {
+                    Keys::One(hash)
+                } else {
+                    Keys::Many(keys.into())
+                };
+                self.queue(request, false, None, Op::Write(keys));
+            }
+            _ => return None,
+        }
+        Some(Flow::Done)
+    }
+
+    /// CLIENT REPLY, which concerns what is sent to the client alone.
+    fn client_reply(&mut self, request: &[u8], args: &[Range<usize>]) -> Option<Flow> {
+        let arg = |at: usize| {
+            args.get(at)
+                .map(|range: &Range<usize>| &request[range.clone()])
+        };
+        let (Some(sub), Some(mode), 3) = (arg(1), arg(2), args.len()) else {
+            return None;
+        };
+        if !sub.eq_ignore_ascii_case(b"REPLY") {
+            return None;
+        }
+        if self.own.as_ref().is_some_and(|own| own.owes() > 0) {
+            return Some(Flow::Hold);
+        }
+        if mode.eq_ignore_ascii_case(b"ON") {
+            self.replies = Replies::On;
+            self.silent = false;
+            self.out.extend_from_slice(b"+OK\r\n");
+        } else if mode.eq_ignore_ascii_case(b"OFF") {
+            self.replies = Replies::Off;
+        } else if mode.eq_ignore_ascii_case(b"SKIP") {
+            if self.replies == Replies::On {
+                self.replies = Replies::SkipNext;
+            }
+        } else {
+            return None;
+        }
+        Some(Flow::Done)
+    }
+
+    /// A request on a connection that answers when it likes. As long as it is one, the server takes no write on it.
+    fn send_raw(&mut self, class: Class, request: &[u8]) {
+        if class == Class::Reset {
             self.close_l1_for_life();
         }
-        let own = self.own.as_mut().expect("the caller has opened it");
-        own.send(request);
-        if raw || own.raw {
-            own.raw = true;
-        } else {
-            own.expected.push_back(expect);
+        if let Some(own) = &mut self.own {
+            own.send(request);
         }
     }
 
-    /// What a raw connection writes is not seen here, so nobody may be served from memory while it lives.
-    pub(super) fn close_l1_for_life(&mut self) {
-        if self.l1_on && !self.closes_l1 {
-            self.closes_l1 = true;
-            self.l1.close();
-        }
-    }
-
-    /// Sends a GET again whose reply is too large for the lane: here back-pressure reaches the upstream.
-    pub(super) fn repeat_on_own(&mut self) {
-        let request = std::mem::take(&mut self.repeat);
-        if self.open_own()
-            && let Some(own) = &mut self.own
-        {
-            own.send(&request);
-            own.expected.push_back(Expect::Reply(Effect::default()));
-        }
-    }
-
-    /// Sends a command over the session's own connection.
-    pub(super) fn send_own(
+    /// Sends a command over the session's own connection, which is there.
+    fn send_own(
         &mut self,
         row: Option<&'static Row>,
         class: Class,
         request: &[u8],
         args: &[Range<usize>],
     ) {
-        if !self.open_own() {
-            return;
-        }
         let in_transaction = self.transaction.is_some();
         let unary = args.len() == 1;
         self.blocking = row.is_some_and(|row| row.blocking) && !in_transaction;
@@ -85,6 +158,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .get(1)
             .map(|range| request[range.clone()].to_ascii_uppercase())
             .unwrap_or_default();
+        if self.taints(row, class, &sub)
+            && let Some(own) = &mut self.own
+        {
+            own.tainted = true;
+        }
         let mut effect = Effect::default();
         let mut expect = None;
         match class {
@@ -120,45 +198,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Class::Watch => self.watching = true,
             Class::Unwatch if !in_transaction => self.watching = false,
-            Class::Subscribe if !in_transaction && args.len() > 1 => {
-                expect = Some(Expect::Confirmations(
-                    u32::try_from(args.len() - 1).unwrap_or(u32::MAX),
-                ));
+            Class::Subscribe if !in_transaction && !unary => {
+                let count = u32::try_from(args.len() - 1).unwrap_or(u32::MAX);
+                expect = Some(Expect::Confirmations(count));
             }
             Class::Unsubscribe if !in_transaction => {
-                let own = self.own.as_ref().expect("opened above");
-                let all =
-                    u32::try_from(own.subscribed[0].max(own.subscribed[1]).max(1)).unwrap_or(1);
-                let n = if unary {
-                    all
-                } else {
-                    u32::try_from(args.len() - 1).unwrap_or(u32::MAX)
-                };
-                // Without arguments the number of confirmations is the server's to know; such a session stays here.
-                self.pinned |= unary;
-                expect = Some(Expect::Confirmations(n));
+                let count = u32::try_from(args.len() - 1).unwrap_or(u32::MAX);
+                expect = Some(match request[args[0].clone()].first() {
+                    _ if !unary => Expect::Confirmations(count),
+                    Some(b'p' | b'P') => Expect::Unsubscribed(Kind::Pattern),
+                    Some(b's' | b'S') => Expect::Unsubscribed(Kind::Sharded),
+                    _ => Expect::Unsubscribed(Kind::Channel),
+                });
             }
             Class::Client if [&b"TRACKING"[..], b"CACHING", b"REPLY"].contains(&sub.as_slice()) => {
                 self.pinned = true;
             }
-            Class::Hello
-                if !in_transaction && args.len() == 2 && matches!(sub.as_slice(), b"2" | b"3") =>
-            {
-                expect = Some(Expect::Hello { resp2: sub == b"2" });
+            Class::Reset if unary => expect = Some(Expect::Change(Change::Reset)),
+            Class::Select | Class::Auth | Class::Hello if !in_transaction => {
+                match self.change(class, request, args) {
+                    Some(change) => expect = Some(Expect::Change(change)),
+                    None => self.pinned |= !(class == Class::Hello && unary),
+                }
             }
-            Class::Hello if !in_transaction && unary => {}
             Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => {
                 self.pinned = true;
             }
-            Class::Reset if unary => expect = Some(Expect::Reset),
             Class::Client if sub == b"SETNAME" && args.len() == 3 => {
-                self.remember_name(&request[args[2].clone()]);
+                let valid = self.remember_name(&request[args[2].clone()]);
+                if let Some(own) = self.own.as_mut().filter(|_| valid) {
+                    own.name.clone_from(&self.name);
+                }
                 self.pinned |= in_transaction;
             }
+            Class::Wait if !self.dedicated && !in_transaction => self.precede_wait(),
             _ => {}
         }
-        let raw = class == Class::Raw || class == Class::Client && sub == b"REPLY";
-        self.pinned |= raw;
         if in_transaction
             && expect.is_none()
             && let Some(queued) = &mut self.transaction
@@ -167,133 +242,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             queued.merge(std::mem::take(&mut effect));
             expect = Some(Expect::Queued { write });
         }
-        self.hand_over(request, raw, expect.unwrap_or(Expect::Reply(effect)));
-    }
-
-    /// Makes known what the own connection has said: fences this session, releases its writes at a marker.
-    pub(super) fn settle(&mut self, effect: Effect) {
-        if !self.l1_on {
+        let reply_off = class == Class::Client && sub == b"REPLY";
+        if reply_off && !self.dedicated {
+            // Inside MULTI; what is written from then on can no longer be told by its replies.
+            self.close_l1_for_life();
+        }
+        let raw = class == Class::Raw || reply_off;
+        self.pinned |= raw;
+        let silent = self.silent;
+        let Some(own) = &mut self.own else {
             return;
-        }
-        if effect.swapped {
-            self.l1.clear_and_refuse_sent();
-        }
-        let mut open = 0;
-        let mut release = effect.keys;
-        if effect.unknown
-            && !self.l1.knocked_out(Rule::Closure)
-            && !self.l1.knocked_out(Rule::Marker)
-        {
-            self.l1.close();
-            open = 1;
-        }
-        if self.l1.knocked_out(Rule::Marker) {
-            for hash in release.drain(..) {
-                self.l1.end_write(hash);
-            }
-        }
-        self.fences_raised += 1;
-        self.bytes.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
-        let session = Some(Arc::clone(&self.mailbox));
-        self.batch.push(Pending {
-            session,
-            sent: self.now,
-            resp2: false,
-            repeatable: false,
-            op: Op::Marker { release, open },
-        });
-        self.submit();
-    }
-
-    /// Drives the own connection; whether anything came.
-    pub(super) fn poll_own(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let Some(mut own) = self.own.take() else {
-            return Ok(false);
         };
-        let mut news = false;
-        let outcome = match own.poll_send(cx) {
-            Ok(Some(Err(error))) => {
-                self.own_failed(&mut own, error.reason());
-                return Ok(true);
-            }
-            Ok(outcome) => {
-                news |= outcome.is_some();
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        let mut effects = Effect::default();
-        let (mut relayed, mut reset, mut protocol) = (false, false, None);
-        let received = outcome.and_then(|()| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                while self.out.len() - self.written < OUTPUT_WINDOW {
-                    let Some(n) = own.poll_receive(cx, scratch)? else {
-                        return Ok(());
-                    };
-                    relayed = true;
-                    own.take(&scratch[..n], &mut self.out, |ended| match ended {
-                        Ended::Reply(effect) => effects.merge(effect),
-                        Ended::Reset => reset = true,
-                        Ended::Hello { resp2 } => protocol = Some(resp2),
-                        Ended::Nothing => {}
-                    })
-                    .map_err(|error| io::Error::other(error.to_string()))?;
-                }
-                Ok(())
-            })
-        });
-        if relayed {
-            self.settle(effects);
+        own.send(request);
+        if raw {
+            own.raw = true;
+        } else {
+            own.expect(expect.unwrap_or(Expect::Reply(effect)), silent);
         }
-        self.resp2 = protocol.unwrap_or(self.resp2);
-        if let Err(error) = received {
-            // A clean idle connection that the server closed is just forgotten; any other takes its client with it.
-            if !own.is_idle() || self.pinned || self.watching || self.transaction.is_some() {
-                self.release(&mut own);
-                return Err(error);
-            }
-            return Ok(true);
-        }
-        if reset {
-            (
-                self.pinned,
-                self.watching,
-                self.transaction,
-                self.resp2,
-                self.name,
-            ) = (false, false, None, true, None);
-            return Ok(true);
-        }
-        self.blocking &= !own.expected.is_empty();
-        self.own = Some(own);
-        Ok(news || relayed)
     }
 
-    /// The own connection could not be opened: what was sent there gets an error each, and nothing of it was carried out.
-    pub(super) fn own_failed(&mut self, own: &mut Own, reason: &str) {
-        let address = &self.lane.endpoint().address;
-        let error = self
-            .lane
-            .unavailable()
-            .unwrap_or_else(|| format!("UNAVAILABLE upstream {address}: {reason}"));
-        for _ in 0..own.expected.len() {
-            encode::error(&mut self.out, &error);
+    /// Whether a command may leave something behind on its connection that the next user of it would notice.
+    fn taints(&self, row: Option<&Row>, class: Class, sub: &[u8]) -> bool {
+        const CLEAN: [&[u8]; 10] = [
+            b"LIST",
+            b"KILL",
+            b"PAUSE",
+            b"UNPAUSE",
+            b"INFO",
+            b"UNBLOCK",
+            b"ID",
+            b"GETNAME",
+            b"GETREDIR",
+            b"TRACKINGINFO",
+        ];
+        match class {
+            Class::Client => {
+                !CLEAN.contains(&sub) && (sub != b"SETNAME" || self.transaction.is_some())
+            }
+            Class::Select | Class::Auth | Class::Hello => self.transaction.is_some(),
+            _ => row.is_none_or(|row| ["READONLY", "READWRITE", "ASKING"].contains(&row.name)),
         }
-        self.release(own);
-        self.closing |= own.raw || self.pinned;
-        (self.watching, self.transaction, self.blocking) = (false, None, false);
     }
 
-    /// Releases the writes whose replies will not come, behind a marker, since they may have been carried out.
-    pub(super) fn release(&mut self, own: &mut Own) {
-        let mut effects = Effect::default();
-        for expect in own.expected.drain(..) {
-            if let Expect::Reply(effect) = expect {
-                effects.merge(effect);
-            }
-        }
-        if effects.is_write() {
-            self.settle(effects);
+    /// WAIT counts the writes of its own connection, and the session's went by the lane. A message to nobody, which
+    /// replicates and changes nothing, makes it count everything before it.
+    fn precede_wait(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.send(b"*3\r\n$7\r\nPUBLISH\r\n$13\r\nnearside:wait\r\n$0\r\n\r\n");
+            own.expect(Expect::Reply(Effect::default()), true);
         }
     }
 }

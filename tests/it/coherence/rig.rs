@@ -31,6 +31,8 @@ impl Rig {
         let relay = Relay::start(server.addr());
         let near = Nearside::start(relay.addr(), |settings| {
             settings.l1.max_staleness = QUIET;
+            // A lane that is held is not taken for one that is late.
+            settings.lane.lane_overdue = QUIET;
             adjust(settings);
         });
         eventually("the lane", || near.running().lane_is_up().then_some(()));

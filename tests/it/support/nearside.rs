@@ -9,7 +9,7 @@ use nearside::config::Settings;
 use nearside::downstream::settings::ListenAddress;
 use nearside::l1::settings::Admit;
 use nearside::upstream::settings::{Address, Choice, Endpoint};
-use nearside::{admin, downstream, l1, telemetry, upstream};
+use nearside::{admin, downstream, l1, proxy, telemetry, upstream};
 
 use super::client::Client;
 
@@ -39,6 +39,7 @@ impl Nearside {
                 drain_timeout: Duration::from_millis(100),
                 ..downstream::settings::Settings::default()
             },
+            proxy: proxy::settings::Settings::default(),
             lane: upstream::settings::Settings::default(),
             l1: l1::settings::Settings {
                 admit: Admit::Always,

@@ -1,10 +1,11 @@
 //! A relay between nearside and its upstream that can bend time on the lane.
 //!
-//! The *lane* is the connection on which `CLIENT TRACKING ON` is sent. What the server sends on it is
+//! A *lane* is a connection on which `CLIENT TRACKING ON` is sent. What the server sends on it is
 //! taken apart into frames and queued here; a thread of its own forwards the queue at the chosen
 //! pace, or a test holds it, looks at what has arrived, lets a part through, and goes on. All other
 //! connections pass undelayed. Order within a connection is always kept, but for
-//! [`rearrange`](Relay::rearrange).
+//! [`rearrange`](Relay::rearrange). Lanes are held all together or one alone; they count from 0 in the order in which
+//! they came.
 //!
 //! One mutex guards all queues, and lane bytes are written under it: after `hold()` has returned, nothing
 //! is on its way any more.
@@ -62,8 +63,16 @@ struct Lane {
     alive: bool,
 }
 
+/// Which lanes are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    None,
+    All,
+    Only(usize),
+}
+
 struct State {
-    held: bool,
+    held: Held,
     stalled: bool,
     stopping: bool,
     pace: Pace,
@@ -100,7 +109,7 @@ impl Relay {
         let addr = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                held: false,
+                held: Held::None,
                 stalled: false,
                 stopping: false,
                 pace: Pace::Flowing,
@@ -132,14 +141,24 @@ impl Relay {
         self.shared.changed.notify_all();
     }
 
-    /// Nothing reaches nearside on the lane any more.
+    /// Nothing reaches nearside on any lane any more.
     pub fn hold(&self) {
-        self.shared.lock().held = true;
+        self.shared.lock().held = Held::All;
+    }
+
+    /// Nothing reaches nearside on this lane any more.
+    pub fn hold_only(&self, lane: usize) {
+        self.shared.lock().held = Held::Only(lane);
+    }
+
+    /// How many lanes there have been.
+    pub fn lanes(&self) -> usize {
+        self.shared.lock().lanes.len()
     }
 
     /// What was held goes on, in one write where the pace is [`Pace::Flowing`].
     pub fn release(&self) {
-        self.shared.lock().held = false;
+        self.shared.lock().held = Held::None;
         self.shared.changed.notify_all();
     }
 
@@ -161,29 +180,32 @@ impl Relay {
     /// Lets held frames through from the front for as long as they satisfy `which`.
     pub fn pass_while(&self, mut which: impl FnMut(&Frame) -> bool) {
         let mut state = self.shared.lock();
-        let Some(lane) = state.lanes.iter_mut().rfind(|lane| lane.alive) else {
-            return;
-        };
-        while lane.queue.front().is_some_and(&mut which) {
-            let frame = lane.queue.pop_front().expect("looked at above");
-            let _ = lane.client.write_all(&frame.bytes);
+        for lane in state.lanes.iter_mut().filter(|lane| lane.alive) {
+            while lane.queue.front().is_some_and(&mut which) {
+                let frame = lane.queue.pop_front().expect("looked at above");
+                let _ = lane.client.write_all(&frame.bytes);
+            }
         }
     }
 
-    /// Waits until the held frames satisfy `enough`.
+    /// Waits until the held frames of one lane satisfy `enough`.
     pub fn await_held(&self, what: &str, enough: impl Fn(&VecDeque<Frame>) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         loop {
-            let lane = state.lanes.iter().rfind(|lane| lane.alive);
-            if lane.is_some_and(|lane| enough(&lane.queue)) {
+            let mut queues = state
+                .lanes
+                .iter()
+                .filter(|lane| lane.alive)
+                .map(|l| &l.queue);
+            if queues.clone().any(&enough) {
                 return;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let queue = lane.map(|lane| &lane.queue);
             assert!(
                 !left.is_zero(),
-                "waited in vain for {what}; held: {queue:?}"
+                "waited in vain for {what}; held: {:?}",
+                queues.next()
             );
             state = self
                 .shared
@@ -194,14 +216,14 @@ impl Relay {
         }
     }
 
-    /// Changes the order of the held frames.
+    /// Changes the order of the newest lane's held frames.
     pub fn rearrange(&self, change: impl FnOnce(&mut VecDeque<Frame>)) {
         let mut state = self.shared.lock();
         let lane = state.lanes.iter_mut().rfind(|lane| lane.alive);
         change(&mut lane.expect("a live lane").queue);
     }
 
-    /// Ends the lane; what is held on it is lost.
+    /// Ends all lanes; what is held on them is lost.
     pub fn kill_lane(&self) {
         let mut state = self.shared.lock();
         for lane in &mut state.lanes {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use super::{Frame, Lane, Pace, Sent, Shared, is};
+use super::{Frame, Held, Lane, Pace, Sent, Shared, is};
 use crate::support::resp::{self, Value};
 
 pub fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
@@ -158,7 +158,11 @@ fn take_frames(unparsed: &mut Vec<u8>) -> Vec<Frame> {
 fn forward(shared: &Shared, lane: usize) {
     let mut state = shared.lock();
     loop {
-        let held = state.held;
+        let held = match state.held {
+            Held::None => false,
+            Held::All => true,
+            Held::Only(one) => one == lane,
+        };
         let pace = state.pace;
         let this = &mut state.lanes[lane];
         if !this.alive {

@@ -1,0 +1,121 @@
+//! The part of L1 that one lane fills: whose entries they are, and whether that lane is heard.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+/// Pushes that a space remembers.
+const REMEMBERED: usize = 1024;
+
+/// See the module's header. An entry is found only by who holds the space that filled it, so two identities or
+/// databases never share one; a drop by name goes through all spaces.
+#[derive(Debug)]
+pub struct Space {
+    pub(super) id: u16,
+    /// Send time of the newest answered command of the lane, plus one; 0 while the lane is not up.
+    proof: AtomicU64,
+    used: AtomicBool,
+    /// The server tracks what the lane reads.
+    tracked: AtomicBool,
+    pushed: Mutex<PushLog>,
+}
+
+/// The hashes that the newest pushes named.
+#[derive(Debug)]
+struct PushLog {
+    ring: Vec<u64>,
+    /// Pushes ever.
+    count: u64,
+    /// Nothing is known of pushes before this one.
+    known_from: u64,
+}
+
+impl Space {
+    pub(super) fn new(id: u16) -> Self {
+        Self {
+            id,
+            proof: AtomicU64::new(0),
+            used: AtomicBool::new(false),
+            tracked: AtomicBool::new(true),
+            pushed: Mutex::new(PushLog {
+                ring: Vec::new(),
+                count: 0,
+                known_from: 0,
+            }),
+        }
+    }
+
+    /// A lane command sent at `sent` (milliseconds of the boot clock) was answered.
+    pub fn prove(&self, sent: u64) {
+        self.proof.fetch_max(sent + 1, Ordering::AcqRel);
+    }
+
+    /// Send time of the newest answered command, if the lane is up.
+    #[must_use]
+    pub fn proof(&self) -> Option<u64> {
+        self.proof.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    pub(super) fn silence(&self) {
+        self.proof.store(0, Ordering::Release);
+    }
+
+    /// Says whether the server tracks what the lane reads; where it does not, there are neither fills nor hits.
+    pub fn set_tracked(&self, tracked: bool) {
+        self.tracked.store(tracked, Ordering::Release);
+    }
+
+    /// Whether the server tracks what the lane reads.
+    #[must_use]
+    pub fn is_tracked(&self) -> bool {
+        self.tracked.load(Ordering::Acquire)
+    }
+
+    /// Hits were served.
+    pub fn note_use(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether hits were served since the last call.
+    #[must_use]
+    pub fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn note_push(&self, hash: u64) {
+        let mut log = self.pushed.lock();
+        if log.ring.is_empty() {
+            log.ring = vec![0; REMEMBERED];
+        }
+        let at = slot(log.count);
+        log.ring[at] = hash;
+        log.count += 1;
+        log.known_from = log
+            .known_from
+            .max(log.count.saturating_sub(REMEMBERED as u64));
+    }
+
+    pub(super) fn note_flush(&self) {
+        let mut log = self.pushed.lock();
+        log.count += 1;
+        log.known_from = log.count;
+    }
+
+    /// How many pushes the lane has brought.
+    #[must_use]
+    pub fn push_count(&self) -> u64 {
+        self.pushed.lock().count
+    }
+
+    /// Whether a push between two counts named one of these hashes, or may have.
+    #[must_use]
+    pub fn pushed_between(&self, from: u64, to: u64, hashes: &[u64]) -> bool {
+        let log = self.pushed.lock();
+        from < to
+            && (from < log.known_from || (from..to).any(|n| hashes.contains(&log.ring[slot(n)])))
+    }
+}
+
+fn slot(n: u64) -> usize {
+    usize::try_from(n % REMEMBERED as u64).unwrap_or_default()
+}

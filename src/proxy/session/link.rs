@@ -1,0 +1,266 @@
+//! The session's own connection: where it comes from, what its replies make known, and where it goes.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Context;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{OUTPUT_WINDOW, SCRATCH, Session};
+use crate::l1::{Rule, Settling, Unsettled};
+use crate::proxy::own::{Change, Effect, Ended, Expect, Own};
+use crate::proxy::settings::Causality;
+use crate::resp::encode;
+use crate::upstream::connect::open_own;
+use crate::upstream::pool::{self, OwnKey};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Sees to it that there is an own connection, opening or open; where there can be none now, answers with the error.
+    pub(super) fn open_own(&mut self) -> bool {
+        if self.own.is_some() {
+            return true;
+        }
+        let key = OwnKey {
+            place: self.place.clone(),
+            resp3: !self.resp2,
+        };
+        if let Some(clean) = pool::take(&key) {
+            self.own = Some(Own::clean(key, clean));
+        } else {
+            let down = self.seat.as_ref().and_then(|seat| seat.unavailable());
+            if let Some(error) = down.or_else(|| self.lanes.unavailable()) {
+                encode::error(&mut self.out, &error);
+                return false;
+            }
+            let (lanes, opening) = (Arc::clone(&self.lanes), key.clone());
+            self.own = Some(Own::opening(
+                key,
+                Box::pin(async move {
+                    let credentials = lanes.credentials(&opening.place.identity);
+                    let db = opening.place.db;
+                    let opened = open_own(&lanes, credentials.as_ref(), db, opening.resp3).await;
+                    lanes.attempted(opened.as_ref().map(|_| ()));
+                    opened
+                }),
+            ));
+        }
+        self.name_own();
+        true
+    }
+
+    /// Gives the own connection the client's name.
+    fn name_own(&mut self) {
+        let Some(own) = &mut self.own else {
+            return;
+        };
+        if own.name != self.name && !self.dedicated {
+            let name = self.name.as_deref().unwrap_or_default();
+            let mut request = Vec::new();
+            encode::request(&mut request, &[b"CLIENT", b"SETNAME", name]);
+            own.send(&request);
+            own.expect(Expect::Reply(Effect::default()), true);
+            own.name.clone_from(&self.name);
+        }
+    }
+
+    /// Gives the own connection back, if nothing is outstanding and there is no state on it.
+    pub(super) fn give_back_own(&mut self) {
+        let keeps = self.dedicated
+            || self.pinned
+            || self.watching
+            || self.transaction.is_some()
+            || self.streaming.is_some();
+        if !keeps && self.own_idle() {
+            let clean = self.own.take().and_then(Own::into_clean);
+            if let Some((key, clean)) = clean {
+                pool::put(key, clean);
+            }
+        }
+    }
+
+    /// What comes behind MONITOR or CLIENT REPLY cannot be told by its replies, so nobody may be served from memory
+    /// while this connection lives.
+    pub(super) fn close_l1_for_life(&mut self) {
+        if self.l1_on && !self.closes_l1 {
+            self.closes_l1 = true;
+            self.l1.close();
+        }
+    }
+
+    /// Sends a GET again whose reply is too large for the lane: here back-pressure reaches the upstream.
+    pub(super) fn repeat_on_own(&mut self) {
+        let request = std::mem::take(&mut self.repeat);
+        if self.open_own()
+            && let Some(own) = &mut self.own
+        {
+            own.send(&request);
+            own.expect(Expect::Reply(Effect::default()), false);
+        }
+    }
+
+    /// A request is passed on before it is whole, so its keys are not known.
+    pub(super) fn expect_streamed(&mut self) {
+        if !self.open_own() {
+            return;
+        }
+        let mut effect = Effect {
+            unknown: true,
+            ..Effect::default()
+        };
+        let expect = match &mut self.transaction {
+            Some(queued) => {
+                queued.merge(std::mem::take(&mut effect));
+                Expect::Queued { write: true }
+            }
+            None => Expect::Reply(effect),
+        };
+        let silent = self.replies != super::Replies::On;
+        if let Some(own) = &mut self.own {
+            own.expect(expect, silent);
+        }
+    }
+
+    /// Makes known what the own connection has said: fences this session, and releases its writes when every lane has
+    /// brought what is under way by now.
+    pub(super) fn settle(&mut self, effect: Effect) {
+        if !self.l1_on {
+            return;
+        }
+        if effect.swapped {
+            self.l1.clear_and_refuse_sent();
+        }
+        let mut writes = Unsettled {
+            hashes: effect.keys,
+            ..Unsettled::default()
+        };
+        let closes = effect.unknown && !self.l1.knocked_out(Rule::Closure);
+        if (closes || self.causality == Causality::Process) && !self.l1.knocked_out(Rule::Marker) {
+            self.l1.close();
+            writes.closures = 1;
+        }
+        let settling = Settling::new(&self.l1, writes);
+        let Some(seat) = &self.seat else {
+            self.lanes.settle(&settling, None);
+            return;
+        };
+        self.fences_raised += 1;
+        if self.l1.knocked_out(Rule::Marker) {
+            drop(settling);
+            seat.fence(&self.mailbox);
+        } else {
+            self.lanes.settle(&settling, Some((seat, &self.mailbox)));
+        }
+    }
+
+    /// Drives the own connection; whether anything came.
+    pub(super) fn poll_own(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let Some(mut own) = self.own.take() else {
+            return Ok(false);
+        };
+        let unsent = own.unsent();
+        let outcome = match own.poll_send(cx) {
+            Ok(Some(Err(error))) => {
+                self.own_failed(&mut own, error.reason());
+                return Ok(true);
+            }
+            Ok(outcome) => Ok(outcome.is_some()),
+            Err(error) => Err(error),
+        };
+        let mut came = Came::default();
+        let received = outcome.and_then(|opened| {
+            came.news = opened || own.unsent() < unsent;
+            SCRATCH.with_borrow_mut(|scratch| {
+                while self.out.len() - self.written < OUTPUT_WINDOW {
+                    let Some(n) = own.poll_receive(cx, scratch)? else {
+                        return Ok(());
+                    };
+                    came.news = true;
+                    own.take(&scratch[..n], &mut self.out, |ended| came.note(ended))
+                        .map_err(|error| io::Error::other(error.to_string()))?;
+                }
+                Ok(())
+            })
+        });
+        if came.begun {
+            self.settle(came.effects);
+        }
+        let small = self.lanes.settings().large_reply;
+        for (hash, _) in came.read.into_iter().filter(|(_, size)| *size <= small) {
+            self.lanes.large.remove(hash);
+        }
+        if let Err(error) = received {
+            // A clean idle connection that the server closed is just forgotten; any other takes its client with it.
+            if own.raw
+                || !own.is_idle()
+                || self.pinned
+                || self.watching
+                || self.transaction.is_some()
+            {
+                self.settle_abandoned(&mut own);
+                return if own.raw && self.finish(cx) {
+                    Ok(true)
+                } else {
+                    Err(error)
+                };
+            }
+            return Ok(true);
+        }
+        self.blocking &= !own.is_idle();
+        self.own = Some(own);
+        for change in came.changes {
+            self.changed(change);
+        }
+        self.give_back_own();
+        Ok(came.news)
+    }
+
+    /// The upstream closed a connection that is passed through: the client gets what came before, then its end too.
+    fn finish(&mut self, cx: &mut Context<'_>) -> bool {
+        self.closing = true;
+        cx.waker().wake_by_ref();
+        self.is_transparent()
+    }
+
+    /// The own connection could not be opened: what was sent there gets an error each, and nothing of it was carried out.
+    fn own_failed(&mut self, own: &mut Own, reason: &str) {
+        let down = self.seat.as_ref().and_then(|seat| seat.unavailable());
+        let error = down.unwrap_or_else(|| self.lanes.error(reason));
+        for _ in 0..own.owes() {
+            encode::error(&mut self.out, &error);
+        }
+        self.settle_abandoned(own);
+        self.closing |= own.raw || self.pinned;
+        (self.watching, self.transaction, self.blocking) = (false, None, false);
+    }
+
+    /// Releases the writes whose replies will not come, behind markers, since they may have been carried out.
+    fn settle_abandoned(&mut self, own: &mut Own) {
+        let effects = own.abandon();
+        if effects.is_write() {
+            self.settle(effects);
+        }
+    }
+}
+
+/// What one look at the own connection has brought.
+#[derive(Default)]
+struct Came {
+    news: bool,
+    /// A frame has begun: its client now knows something.
+    begun: bool,
+    effects: Effect,
+    changes: Vec<Change>,
+    read: Vec<(u64, usize)>,
+}
+
+impl Came {
+    fn note(&mut self, ended: Ended) {
+        match ended {
+            Ended::Begun => self.begun = true,
+            Ended::Reply(effect) => self.effects.merge(effect),
+            Ended::Changed(change) => self.changes.push(change),
+            Ended::Read(hash, size) => self.read.push((hash, size)),
+            Ended::Nothing => {}
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What goes down the lane: the batch of a pass, the seat it goes from, and the fence.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+
+use super::Session;
+use crate::command::Row;
+use crate::upstream::lane::Closed;
+use crate::upstream::lanes::Seat;
+use crate::upstream::{Op, Pending};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Leaves a lane that is late or retired, once nothing is outstanding on it.
+    pub(super) fn keep_seat(&mut self) {
+        if let Some(seat) = &self.seat
+            && seat.wants_leaving()
+            && self.lane_idle()
+            && let Some(fresh) = self.lanes.fresh(seat, &Handle::current())
+        {
+            self.sit(fresh);
+        }
+    }
+
+    /// Takes another seat: what the lane there holds may be older than what this session was told on the one before.
+    pub(super) fn sit(&mut self, seat: Seat) {
+        self.seat = Some(seat);
+        self.raise_fence();
+    }
+
+    /// Reads go to the lane until it has brought all that is under way by now.
+    pub(super) fn raise_fence(&mut self) {
+        if let Some(seat) = &self.seat
+            && self.l1_on
+        {
+            self.fences_raised += 1;
+            seat.fence(&self.mailbox);
+        }
+    }
+
+    /// Hands the batch to the lane.
+    pub(super) fn submit(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let mut mail = self.mailbox.lock();
+        if mail.too_large {
+            // What was queued comes behind the read that has to be repeated first.
+            return;
+        }
+        mail.submitted = self.sent;
+        drop(mail);
+        std::mem::swap(&mut self.repeat, &mut self.queued_repeat);
+        while let Some(seat) = &self.seat {
+            match seat.submit(&mut self.bytes, &mut self.batch) {
+                Ok(()) => return,
+                // It has closed because nothing was outstanding on it, of this session either.
+                Err(Closed) => match self.lanes.fresh(seat, &Handle::current()) {
+                    Some(fresh) => self.sit(fresh),
+                    None => break,
+                },
+            }
+        }
+        let error = self.lanes.error("no further lane can be opened");
+        self.bytes.clear();
+        crate::upstream::refuse(&self.l1, self.batch.drain(..), &error);
+    }
+
+    /// Queues a lane command; a `repeatable` one is a GET, and `reads` is the hash of the key that a read names.
+    pub(super) fn queue(&mut self, request: &[u8], repeatable: bool, reads: Option<u64>, op: Op) {
+        self.sent += 1;
+        if repeatable {
+            self.queued_repeat.clear();
+            self.queued_repeat.extend_from_slice(request);
+        }
+        self.bytes.extend_from_slice(request);
+        self.batch.push(Pending {
+            session: Some(Arc::clone(&self.mailbox)),
+            sent: self.now,
+            resp2: self.resp2,
+            silent: self.silent,
+            repeatable: repeatable && !self.silent,
+            reads,
+            op,
+        });
+    }
+
+    /// Announces a write of these keys and gives their hashes.
+    pub(super) fn begin_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> Vec<u64> {
+        if !self.l1_on {
+            return Vec::new();
+        }
+        row.key_positions(args.len())
+            .filter_map(|at| args.get(at))
+            .map(|key| {
+                let key = &request[key.clone()];
+                let hash = self.l1.hash(key);
+                self.l1.begin_write(hash, key);
+                hash
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,48 @@
+//! What an operator can set about sessions.
+
+/// What clients share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Whatever needs no connection state goes by the lane.
+    Lane,
+    /// Cacheable reads go by the lane, all else verbatim over a connection of the client's own.
+    Dedicated,
+}
+
+/// Whom it concerns that something newer was relayed to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Causality {
+    /// That session.
+    Session,
+    /// All sessions.
+    Process,
+}
+
+/// Sessions' settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What clients share.
+    pub sharing: Sharing,
+    /// How far causality goes; `None` is by session, or by process where connections are dedicated.
+    pub causality: Option<Causality>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sharing: Sharing::Lane,
+            causality: None,
+        }
+    }
+}
+
+impl Settings {
+    /// How far causality goes.
+    #[must_use]
+    pub fn causality(&self) -> Causality {
+        self.causality.unwrap_or(match self.sharing {
+            Sharing::Lane => Causality::Session,
+            Sharing::Dedicated => Causality::Process,
+        })
+    }
+}

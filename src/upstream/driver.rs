@@ -1,0 +1,240 @@
+//! One connection of a lane at work: writes what sessions queue, reads, and hands what came to the reader.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
+
+use super::clock::now_ms;
+use super::connect::Stream;
+use super::lane::Lane;
+use super::reader::{LaneEnd, Reader};
+use super::{Op, Pending};
+use crate::l1::Settling;
+use crate::l1::settings::Mode;
+
+/// Bytes read from the upstream at a time.
+const READ_CHUNK: usize = 64 * 1024;
+/// Bytes waiting for one client above which the reader waits for it.
+const CLIENT_WINDOW: usize = 1 << 20;
+
+/// One connection at work.
+pub struct Driver<'a> {
+    lane: &'a Arc<Lane>,
+    stream: Stream,
+    pub reader: Reader,
+    out: Vec<u8>,
+    written: usize,
+    input: Box<[u8]>,
+    filled: usize,
+    tick: Interval,
+    overdue: bool,
+    /// When bytes last came.
+    heard: u64,
+    /// How long the reader has waited for the client of the reply under way.
+    stalled: Duration,
+    stall: Option<(Pin<Box<Sleep>>, std::time::Instant)>,
+}
+
+impl<'a> Driver<'a> {
+    pub fn new(lane: &'a Arc<Lane>, stream: Stream, reader: Reader) -> Self {
+        let period = lane.lanes().l1().settings().max_staleness / 6;
+        let mut tick = interval(period.clamp(Duration::from_millis(5), Duration::from_millis(250)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            lane,
+            stream,
+            reader,
+            out: Vec::new(),
+            written: 0,
+            input: vec![0; READ_CHUNK].into_boxed_slice(),
+            filled: 0,
+            tick,
+            overdue: false,
+            heard: now_ms(),
+            stalled: Duration::ZERO,
+            stall: None,
+        }
+    }
+
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LaneEnd> {
+        self.lane.waker.register(cx.waker());
+        if self.tick.poll_tick(cx).is_ready() {
+            // Polled again at once, so that the next tick is waited for.
+            cx.waker().wake_by_ref();
+            if let Some(end) = self.on_tick() {
+                return Poll::Ready(end);
+            }
+        }
+        if let Err(error) = self.write(cx) {
+            return Poll::Ready(LaneEnd::Lost(error.to_string()));
+        }
+        if let Err(end) = self.read(cx) {
+            return Poll::Ready(end);
+        }
+        if self.lane.is_retired() && self.is_drained() && self.lane.close_if_empty() {
+            return Poll::Ready(LaneEnd::Finished);
+        }
+        Poll::Pending
+    }
+
+    fn is_drained(&self) -> bool {
+        self.reader.pending.is_empty() && self.written == self.out.len()
+    }
+
+    /// Says whether sessions should take to a fresh lane.
+    fn watch_overdue(&mut self, now: u64) {
+        let limit = self.lane.lanes().settings().lane_overdue.as_millis();
+        let late = |oldest: &Pending| u128::from(now.saturating_sub(oldest.sent)) >= limit;
+        let overdue = self.reader.is_huge() || self.reader.pending.front().is_some_and(late);
+        if overdue != self.overdue {
+            self.overdue = overdue;
+            self.lane.set_overdue(overdue);
+        }
+    }
+
+    /// Sends a sign of life where one is due; ends a lane that has been silent for too long.
+    fn on_tick(&mut self) -> Option<LaneEnd> {
+        let now = now_ms();
+        self.watch_overdue(now);
+        let (lanes, space) = (self.lane.lanes(), self.lane.space());
+        if let Some(oldest) = self.reader.pending.front() {
+            let limit = lanes.settings().request_timeout.as_millis();
+            let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+            if self.stall.is_none() && now.saturating_sub(oldest.sent.max(self.heard)) > limit {
+                return Some(LaneEnd::Lost("no reply within request_timeout".into()));
+            }
+        }
+        if self.is_drained() && self.lane.is_unused() && lanes.withdraw(self.lane) {
+            self.lane.retire();
+        }
+        let settings = lanes.l1().settings();
+        let third = u64::try_from(settings.max_staleness.as_millis() / 3).unwrap_or(u64::MAX);
+        let quiet = space
+            .proof()
+            .is_none_or(|proof| now.saturating_sub(proof) >= third);
+        let probing = self
+            .reader
+            .pending
+            .iter()
+            .any(|pending| matches!(pending.op, Op::Probe));
+        if quiet && !probing && settings.mode == Mode::On && space.take_used() {
+            let mut bytes = b"*1\r\n$5\r\nHELLO\r\n".to_vec();
+            let mut pending = vec![Pending {
+                session: None,
+                sent: now,
+                resp2: false,
+                silent: true,
+                repeatable: false,
+                reads: None,
+                op: Op::Probe,
+            }];
+            // A lane that has just closed needs no sign of life.
+            let _ = self.lane.submit(&mut bytes, &mut pending);
+        }
+        None
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            if self.written == self.out.len() {
+                self.out.clear();
+                self.written = 0;
+                if self.out.capacity() > 4 * READ_CHUNK {
+                    self.out = Vec::new();
+                }
+                if !self
+                    .lane
+                    .take_queued(&mut self.out, &mut self.reader.pending)
+                {
+                    return Ok(());
+                }
+            }
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => self.written += n,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(()),
+            }
+        }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<(), LaneEnd> {
+        // A few chunks at a time, then the other tasks of this thread get their turn.
+        for _ in 0..8 {
+            if self.wait_for_client(cx) {
+                return Ok(());
+            }
+            if self.filled == self.input.len() {
+                let mut larger = vec![0; self.input.len() * 2];
+                larger[..self.filled].copy_from_slice(&self.input[..self.filled]);
+                self.input = larger.into_boxed_slice();
+            }
+            let mut buf = ReadBuf::new(&mut self.input[self.filled..]);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Err(error)) => return Err(LaneEnd::Lost(error.to_string())),
+                Poll::Ready(Ok(())) => {
+                    let n = buf.filled().len();
+                    if n == 0 {
+                        return Err(LaneEnd::Lost("the upstream closed the connection".into()));
+                    }
+                    self.filled += n;
+                    self.heard = now_ms();
+                    let lanes = self.lane.lanes();
+                    let alone = lanes.up_count() == 1;
+                    let used = self.reader.take(&self.input[..self.filled], alone)?;
+                    self.input.copy_within(used..self.filled, 0);
+                    self.filled -= used;
+                    if let Some(writes) = self.reader.take_unsettled() {
+                        lanes.settle_beside(&Settling::new(lanes.l1(), writes), self.lane);
+                    }
+                    self.watch_overdue(self.heard);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Whether to read no further for now, because the client of the reply under way is behind and the wait is not used up.
+    fn wait_for_client(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(session) = self.reader.congested(CLIENT_WINDOW) else {
+            if let Some((_, since)) = self.stall.take() {
+                self.stalled += since.elapsed();
+            }
+            if !self.reader.relaying() {
+                self.stalled = Duration::ZERO;
+            }
+            return false;
+        };
+        let others = self.reader.pending.len() > 1;
+        let limit = self.lane.lanes().settings().lane_stall_limit;
+        // With nobody behind it, a slow client delays nobody: it may take its time.
+        if others && self.stalled >= limit {
+            self.stall = None;
+            return false;
+        }
+        session.room.register(cx.waker());
+        let left = limit
+            .saturating_sub(self.stalled)
+            .max(Duration::from_millis(1));
+        let (timer, since) = self
+            .stall
+            .get_or_insert_with(|| (Box::pin(sleep(left)), std::time::Instant::now()));
+        if others && since.elapsed() >= left {
+            self.stalled += since.elapsed();
+            self.stall = None;
+            return false;
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            *timer = Box::pin(sleep(limit));
+            let _ = timer.as_mut().poll(cx);
+        }
+        session.lock().out.len() > CLIENT_WINDOW
+    }
+}

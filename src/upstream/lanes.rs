@@ -1,0 +1,322 @@
+//! The lanes of the process: one for each identity and database, at a time.
+//!
+//! ```text
+//!   seat() --> current lane of (identity, db) --idle for `lane_idle`, no seats--> closed
+//!                 | oldest reply older than `lane_overdue`
+//!                 v
+//!              retired: sessions with nothing outstanding take a seat on a fresh one;
+//!                       ends when its replies have come, or their timeout has passed
+//! ```
+//!
+//! A session holds a [`Seat`] on its lane. What concerns all lanes goes through here: the breaker of their node,
+//! what its handshake said, the passwords it accepted, and [`Lanes::settle`], which sends a marker down every lane
+//! that is up, so that a write's keys stay in flight until each lane has read the pushes for it.
+//!
+//! A lane that is not up needs no marker: its part of L1 is empty, and whatever it reads, it reads after the write.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::breaker::{Breaker, State};
+use super::clock::now_ms;
+use super::connect::{ConnectError, Hello};
+use super::identity::{Accepts, Identity, LaneKey};
+use super::lane::Lane;
+use super::large::LargeKeys;
+use super::mailbox::Mailbox;
+use super::settings::{Credentials, Endpoint, Settings};
+use crate::l1::{L1, Settling};
+
+/// A session's place on a lane.
+#[derive(Debug)]
+pub struct Seat {
+    lane: Arc<Lane>,
+}
+
+impl Seat {
+    fn take(lane: &Arc<Lane>) -> Self {
+        lane.seats.fetch_add(1, Ordering::AcqRel);
+        Self {
+            lane: Arc::clone(lane),
+        }
+    }
+}
+
+impl std::ops::Deref for Seat {
+    type Target = Arc<Lane>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.lane
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.lane.left_at.store(now_ms(), Ordering::Release);
+        self.lane.seats.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    current: HashMap<LaneKey, Arc<Lane>>,
+    /// Lanes that have not ended, retired ones included.
+    alive: usize,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Lanes {
+    endpoint: Endpoint,
+    settings: Settings,
+    l1: Arc<L1>,
+    /// Keys to be read over own connections.
+    pub large: Arc<LargeKeys>,
+    /// What the upstream has accepted.
+    pub accepts: Accepts,
+    breaker: Mutex<Breaker>,
+    hello: Mutex<Arc<Hello>>,
+    registry: Mutex<Registry>,
+    up: Mutex<Vec<Arc<Lane>>>,
+    up_count: AtomicUsize,
+}
+
+impl Lanes {
+    /// The lanes to `endpoint`; none is opened yet.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, settings: Settings, l1: Arc<L1>) -> Arc<Self> {
+        let breaker = Mutex::new(Breaker::new(settings.breaker.clone()));
+        Arc::new(Self {
+            endpoint,
+            settings,
+            l1,
+            large: Arc::default(),
+            accepts: Accepts::default(),
+            breaker,
+            hello: Mutex::default(),
+            registry: Mutex::default(),
+            up: Mutex::default(),
+            up_count: AtomicUsize::new(0),
+        })
+    }
+
+    /// The upstream.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The settings of the way there.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The L1 that they keep.
+    #[must_use]
+    pub fn l1(&self) -> &Arc<L1> {
+        &self.l1
+    }
+
+    /// The breaker of their node.
+    #[must_use]
+    pub fn breaker(&self) -> &Mutex<Breaker> {
+        &self.breaker
+    }
+
+    /// Where the breaker stands.
+    #[must_use]
+    pub fn breaker_state(&self) -> State {
+        self.breaker.lock().state()
+    }
+
+    /// What the server said of itself when a lane was last connected; empty before the first.
+    #[must_use]
+    pub fn hello(&self) -> Arc<Hello> {
+        Arc::clone(&self.hello.lock())
+    }
+
+    /// The place of clients that send neither AUTH nor SELECT.
+    #[must_use]
+    pub fn base(&self) -> LaneKey {
+        LaneKey {
+            identity: Identity::Ours,
+            db: self.endpoint.db,
+        }
+    }
+
+    /// What to authenticate with.
+    #[must_use]
+    pub fn credentials(&self, identity: &Identity) -> Option<Credentials> {
+        match identity {
+            Identity::Ours => self.endpoint.credentials.clone(),
+            Identity::User(user) => self.accepts.credentials(user),
+        }
+    }
+
+    /// The identity of a user and password that the upstream has accepted lately, if a lane of it is up.
+    #[must_use]
+    pub fn known(&self, user: &str, password: &str) -> Option<Identity> {
+        let within = u64::try_from(self.l1.settings().entry_max_ttl.as_millis());
+        let within = within.unwrap_or(u64::MAX);
+        let identity = self.accepts.known(user, password, now_ms(), within)?;
+        let registry = self.registry.lock();
+        let mut current = registry.current.iter();
+        current
+            .any(|(key, lane)| key.identity == identity && lane.is_up())
+            .then_some(identity)
+    }
+
+    /// A seat on the lane of `key`, opened now where there is none; `None` where `max_lanes` are open.
+    #[must_use]
+    pub fn seat(self: &Arc<Self>, key: &LaneKey, on: &Handle) -> Option<Seat> {
+        let mut registry = self.registry.lock();
+        if let Some(lane) = registry.current.get(key) {
+            return Some(Seat::take(lane));
+        }
+        let lane = self.open(&mut registry, key, on)?;
+        Some(Seat::take(&lane))
+    }
+
+    /// A seat on the lane of `key`, if it is up.
+    #[must_use]
+    pub fn seat_if_up(&self, key: &LaneKey) -> Option<Seat> {
+        let registry = self.registry.lock();
+        let lane = registry.current.get(key).filter(|lane| lane.is_up())?;
+        Some(Seat::take(lane))
+    }
+
+    /// A seat on the lane that has taken, or now takes, the place of the one held.
+    #[must_use]
+    pub fn fresh(self: &Arc<Self>, held: &Seat, on: &Handle) -> Option<Seat> {
+        let mut registry = self.registry.lock();
+        let key = held.key();
+        match registry.current.get(key) {
+            Some(lane) if !Arc::ptr_eq(lane, held) => Some(Seat::take(lane)),
+            _ => {
+                let lane = self.open(&mut registry, key, on)?;
+                held.retire();
+                Some(Seat::take(&lane))
+            }
+        }
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        registry: &mut Registry,
+        key: &LaneKey,
+        on: &Handle,
+    ) -> Option<Arc<Lane>> {
+        if registry.alive >= self.settings.max_lanes {
+            tracing::warn!(max_lanes = self.settings.max_lanes, "no further lane");
+            return None;
+        }
+        registry.alive += 1;
+        let lane = Arc::new(Lane::new(key.clone(), Arc::clone(self)));
+        registry.current.insert(key.clone(), Arc::clone(&lane));
+        on.spawn(Arc::clone(&lane).run());
+        Some(lane)
+    }
+
+    /// Takes a lane without seats out of its place, so that nobody takes one any more; whether it had none.
+    pub(super) fn withdraw(&self, lane: &Lane) -> bool {
+        let mut registry = self.registry.lock();
+        if lane.seats.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        let key = lane.key();
+        if let Some(current) = registry.current.get(key)
+            && std::ptr::eq(&raw const **current, lane)
+        {
+            registry.current.remove(key);
+        }
+        true
+    }
+
+    /// A lane has ended.
+    pub(super) fn ended(&self) {
+        self.registry.lock().alive -= 1;
+    }
+
+    /// A lane is up: from now on it is sent the markers.
+    pub(super) fn went_up(&self, lane: &Arc<Lane>, hello: Hello) {
+        *self.hello.lock() = Arc::new(hello);
+        let mut up = self.up.lock();
+        up.push(Arc::clone(lane));
+        self.up_count.store(up.len(), Ordering::SeqCst);
+    }
+
+    /// A lane is up no more; its part of L1 is empty.
+    pub(super) fn went_down(&self, lane: &Arc<Lane>) {
+        let mut up = self.up.lock();
+        up.retain(|other| !Arc::ptr_eq(other, lane));
+        self.up_count.store(up.len(), Ordering::SeqCst);
+    }
+
+    /// How many lanes are up.
+    #[must_use]
+    pub fn up_count(&self) -> usize {
+        self.up_count.load(Ordering::SeqCst)
+    }
+
+    /// Sends a marker that holds `settling` down every lane that is up, `except` one.
+    pub(super) fn settle_beside(&self, settling: &Arc<Settling>, except: &Arc<Lane>) {
+        let up = self.up.lock();
+        for lane in up.iter().filter(|lane| !Arc::ptr_eq(lane, except)) {
+            lane.mark(Some(Arc::clone(settling)), None);
+        }
+    }
+
+    /// Sends a marker down every lane that is up; each holds `settling`, and the one down `fence`'s lane lifts the fence
+    /// of its session.
+    pub fn settle(&self, settling: &Arc<Settling>, fence: Option<(&Arc<Lane>, &Arc<Mailbox>)>) {
+        let up = self.up.lock();
+        let mut fenced = fence.is_none();
+        for lane in up.iter() {
+            let session = fence
+                .filter(|(own, _)| Arc::ptr_eq(own, lane))
+                .map(|(_, session)| Arc::clone(session));
+            fenced |= session.is_some();
+            lane.mark(Some(Arc::clone(settling)), session);
+        }
+        if let Some((lane, session)) = fence
+            && !fenced
+        {
+            lane.mark(None, Some(Arc::clone(session)));
+        }
+    }
+
+    /// The error for what cannot be sent now because the circuit is open.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<String> {
+        let left = self.breaker.lock().opens_in(now_ms())?;
+        let (address, left) = (&self.endpoint.address, left.div_ceil(1000));
+        Some(format!(
+            "UNAVAILABLE upstream {address}: circuit open, next attempt in {left}s"
+        ))
+    }
+
+    /// The same, or, where it is closed, one that gives `reason`.
+    #[must_use]
+    pub fn error(&self, reason: &str) -> String {
+        let plain = || format!("UNAVAILABLE upstream {}: {reason}", self.endpoint.address);
+        self.unavailable().unwrap_or_else(plain)
+    }
+
+    /// An own connection's attempt ended.
+    pub fn attempted(&self, outcome: Result<(), &ConnectError>) {
+        if let Err(ConnectError::Unreachable(_)) = outcome {
+            self.breaker.lock().failed(now_ms());
+        }
+    }
+
+    /// Lets go of all lanes; their tasks end with their runtimes.
+    pub fn shut(&self) {
+        self.registry.lock().current.clear();
+        self.up.lock().clear();
+    }
+}
