@@ -29,11 +29,15 @@ pub enum Rule {
     MaxStaleness,
     /// L1 is dropped when its lane is lost.
     LaneLoss,
+    /// A write stays in flight until every other lane has brought its pushes.
+    OtherLanes,
+    /// What L1 had of an MGET is used only if it was still true when the rest came.
+    PartialMget,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::FillInReader,
         Self::Fence,
         Self::InFlight,
@@ -46,6 +50,8 @@ impl Rule {
         Self::NullPush,
         Self::MaxStaleness,
         Self::LaneLoss,
+        Self::OtherLanes,
+        Self::PartialMget,
     ];
 }
 

@@ -15,8 +15,8 @@ use super::{Rule, RuleSet, Space};
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
-    /// The reply has been appended to the buffer.
-    Hit,
+    /// The reply has been appended to the buffer; it is true until this time, in milliseconds of the boot clock, or a push.
+    Hit(u64),
     /// No live entry.
     Miss,
 }
@@ -226,7 +226,7 @@ impl L1 {
             b"_\r\n" if resp2 => out.extend_from_slice(b"$-1\r\n"),
             reply => out.extend_from_slice(reply),
         }
-        Lookup::Hit
+        Lookup::Hit(entry.deadline())
     }
 
     /// Whether `key` has a live entry.

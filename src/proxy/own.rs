@@ -24,6 +24,8 @@ pub struct Effect {
     pub unknown: bool,
     /// SWAPDB: drops everything and refuses all fills sent before.
     pub swapped: bool,
+    /// Users, their passwords or their rights: the same, and no accepted password is known any more.
+    pub rights: bool,
 }
 
 impl Effect {
@@ -32,12 +34,13 @@ impl Effect {
         self.keys.extend(other.keys);
         self.unknown |= other.unknown;
         self.swapped |= other.swapped;
+        self.rights |= other.rights;
     }
 
     /// Whether it may have changed anything.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        self.unknown || self.swapped || !self.keys.is_empty()
+        self.unknown || self.swapped || self.rights || !self.keys.is_empty()
     }
 }
 

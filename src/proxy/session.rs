@@ -1,6 +1,6 @@
 //! A session: one client connection, from its first byte to its last. Here are its state and its passes; where each
 //! command goes is in `route`, cacheable reads are in `reads`, what goes down the lane in `queue`, the own connection
-//! in `link`, what is answered here in `here`, and who the client is in `place`.
+//! in `link`, what is answered here in `here`, MGETs with some keys missing in `partial`, and who the client is in `place`.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
 use super::own::{Effect, Own};
+use super::session::partial::Partial;
 use super::settings::{Causality, Settings, Sharing};
 use crate::l1::settings::Mode;
 use crate::l1::{L1, Rule, Settling, Unsettled};
@@ -29,6 +30,7 @@ use crate::upstream::mailbox::Mailbox;
 
 mod here;
 mod link;
+mod partial;
 mod place;
 mod queue;
 mod reads;
@@ -121,6 +123,10 @@ pub struct Session<S> {
     fences_raised: u64,
     fences_answered: u64,
     deferred: Vec<Deferred>,
+    /// An MGET whose missing keys are on their way; everything behind it waits.
+    partial: Option<Partial>,
+    /// No further request is in hand behind the one being taken.
+    last_in_hand: bool,
     own: Option<Own>,
     blocking: bool,
     /// State that only the own connection has; the session stays there.
@@ -181,6 +187,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fences_raised: 0,
             fences_answered: 0,
             deferred: Vec::new(),
+            partial: None,
+            last_in_hand: false,
             own: None,
             blocking: false,
             pinned: false,
@@ -227,7 +235,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let news = mail.answered != self.answered || !mail.out.is_empty();
         self.answered = mail.answered;
         self.fences_answered = mail.fences;
-        if self.out.is_empty() {
+        if let Some(partial) = &mut self.partial {
+            partial.arrived.append(&mut mail.out);
+        } else if self.out.is_empty() {
             std::mem::swap(&mut self.out, &mut mail.out);
         } else {
             self.out.append(&mut mail.out);
@@ -237,6 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if too_large {
             self.repeat_on_own();
         }
+        self.finish_partial()?;
         if news {
             self.mailbox.room.wake();
         }
@@ -270,12 +281,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     break;
                 }
                 Ok(Scanned::Request { end }) => {
+                    self.last_in_hand = at + end == input.len();
                     if self.take(&input[at..at + end], scanner.args()) == Flow::Hold {
                         break;
                     }
                     at += end;
                 }
                 Ok(Scanned::Inline { end, args }) => {
+                    self.last_in_hand = false;
                     let parts: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
                     let mut request = Vec::new();
                     encode::request(&mut request, &parts);
@@ -309,6 +322,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes one request; what it is answered with here is dropped where CLIENT REPLY asked for that.
     fn take(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
+        if self.partial.is_some() {
+            return Flow::Hold;
+        }
         let (before, asked) = (self.out.len(), self.replies);
         self.silent = asked != Replies::On;
         let flow = self.command(request, args);

@@ -29,7 +29,7 @@ use super::lane::Lane;
 use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::settings::{Credentials, Endpoint, Settings};
-use crate::l1::{L1, Settling};
+use crate::l1::{L1, Rule, Settling};
 
 /// A session's place on a lane.
 #[derive(Debug)]
@@ -265,6 +265,9 @@ impl Lanes {
 
     /// Sends a marker that holds `settling` down every lane that is up, `except` one.
     pub(super) fn settle_beside(&self, settling: &Arc<Settling>, except: &Arc<Lane>) {
+        if self.l1.knocked_out(Rule::OtherLanes) {
+            return;
+        }
         let up = self.up.lock();
         for lane in up.iter().filter(|lane| !Arc::ptr_eq(lane, except)) {
             lane.mark(Some(Arc::clone(settling)), None);

@@ -53,7 +53,7 @@ fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
 fn holds(reader: &Reader) -> bool {
     let hash = reader.l1.hash(b"k");
     let (l1, space) = (&reader.l1, &reader.space);
-    l1.get(space, hash, b"k", 2, true, &mut Vec::new()) == Lookup::Hit
+    l1.get(space, hash, b"k", 2, true, &mut Vec::new()) != Lookup::Miss
 }
 
 fn after(parts: &[&[u8]], rules: RuleSet, step: usize) -> bool {

@@ -123,10 +123,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Makes known what the own connection has said: fences this session, and releases its writes when every lane has
     /// brought what is under way by now.
     pub(super) fn settle(&mut self, effect: Effect) {
+        if effect.rights {
+            self.lanes.accepts.expire();
+        }
         if !self.l1_on {
             return;
         }
-        if effect.swapped {
+        if effect.swapped || effect.rights {
             self.l1.clear_and_refuse_sent();
         }
         let mut writes = Unsettled {

@@ -16,6 +16,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.deferred.is_empty() || self.sent != self.answered || !self.own_idle() {
             return;
         }
+        self.last_in_hand = false;
         // With the list taken, the first is looked up at once; one that misses makes those behind it wait again.
         for read in std::mem::take(&mut self.deferred) {
             let before = self.out.len();
@@ -86,6 +87,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.hits += 1;
                 return;
             }
+            if array && self.last_in_hand && self.ask_for_missing(request, keys) {
+                return;
+            }
         } else if serving
             && keys.iter().all(|key| {
                 let key = &request[key.clone()];
@@ -112,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends a read that missed, as a fill where that pays.
-    fn send_read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
+    pub(super) fn send_read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
         let reads = (!array).then(|| self.l1.hash(&request[keys[0].clone()]));
         let admitted = self.l1_on
             && self.seat.as_ref().is_some_and(|seat| {

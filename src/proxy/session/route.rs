@@ -181,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     .unwrap_or_default();
             }
             Class::OwnUnknown => effect.unknown = true,
+            Class::OwnRead => effect.rights = row.is_some_and(|row| changes_rights(row, &sub)),
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
             Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
             Class::Exec if unary => {
@@ -291,5 +292,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own.send(b"*3\r\n$7\r\nPUBLISH\r\n$13\r\nnearside:wait\r\n$0\r\n\r\n");
             own.expect(Expect::Reply(Effect::default()), true);
         }
+    }
+}
+
+/// Whether a command changes users, passwords or rights.
+fn changes_rights(row: &Row, sub: &[u8]) -> bool {
+    match row.name {
+        "ACL" => [&b"SETUSER"[..], b"DELUSER", b"LOAD"].contains(&sub),
+        "CONFIG" => sub == b"SET",
+        _ => false,
     }
 }

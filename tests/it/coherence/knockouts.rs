@@ -25,7 +25,7 @@ const fn case(rule: Rule, promise: Promise, name: &'static str, run: fn(&Rig) ->
     }
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 20] = [
     case(
         Rule::FillInReader,
         Promise::BoundedStaleness,
@@ -49,6 +49,12 @@ const CASES: [Case; 17] = [
         Promise::Causality,
         "GET in EXEC",
         s::exec_read_overtakes_push,
+    ),
+    case(
+        Rule::Fence,
+        Promise::MonotonicKeys,
+        "AUTH",
+        s::change_of_lane,
     ),
     case(
         Rule::InFlight,
@@ -116,6 +122,18 @@ const CASES: [Case; 17] = [
         Promise::BoundedStaleness,
         "silence",
         s::silent_lane,
+    ),
+    case(
+        Rule::OtherLanes,
+        Promise::OwnWrites,
+        "SET by another user",
+        s::fill_on_another_lane,
+    ),
+    case(
+        Rule::PartialMget,
+        Promise::Transparency,
+        "MGET with a key missing",
+        s::hit_falls_while_missing_keys_come,
     ),
     case(
         Rule::LaneLoss,

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::promise::{Checked, Promise, value, version};
 use super::rig::Rig;
+use super::world::twins_agree;
+use crate::support::client::Client;
 use crate::support::eventually;
 
 /// `max_staleness` where it plays a part.
@@ -272,6 +274,70 @@ pub fn late_bytes(rig: &Rig) -> Checked {
         "what was held has arrived"
     );
     rig.racing_check(&mut session, "k", Promise::BoundedStaleness, 2)
+}
+
+/// A session of another user, on a lane of its own that is being served from L1.
+pub fn other_user(rig: &Rig) -> Client {
+    rig.server
+        .client()
+        .must(&["ACL", "SETUSER", "amy", "on", ">secret", "~*", "&*", "+@all"]);
+    let mut session = rig.near.session();
+    session.must(&["AUTH", "amy", "secret"]);
+    rig.server.client().must(&["SETNX", "ready", "ready:1"]);
+    rig.hit(&mut session, "ready");
+    assert_eq!(rig.relay.lanes(), 2, "a lane for each user");
+    session
+}
+
+/// A fill on another user's lane is ahead of a write, and the push for it behind.
+pub fn fill_on_another_lane(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let mut writer = rig.session();
+    let (mut reader, mut third) = (other_user(rig), other_user(rig));
+    rig.relay.hold_only(1);
+    rig.held_fill(&mut reader, "k");
+    assert!(!writer.call(&["SET", "k", "k:2"]).is_error());
+    rig.held_push();
+    let decided = rig.near.fills_decided();
+    rig.relay.pass_while(|frame| !frame.is_push());
+    assert_eq!(version("k", &reader.read()), Ok(1), "read before the write");
+    eventually("the fill's end", || {
+        (rig.near.fills_decided() > decided).then_some(())
+    });
+    rig.racing_check(&mut third, "k", Promise::OwnWrites, 2)
+}
+
+/// A session has read a value on one lane, and another lane's L1 still holds the one before.
+pub fn change_of_lane(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let mut other = other_user(rig);
+    rig.hit(&mut other, "k");
+    let mut session = rig.session();
+    rig.relay.hold_only(1);
+    rig.put("k", 2);
+    rig.held_push();
+    // Not tracked on this lane before, so no push on it takes the other lane's entry away.
+    assert_eq!(version("k", &session.call(&["GET", "k"])), Ok(2));
+    session.must(&["AUTH", "amy", "secret"]);
+    rig.racing_check(&mut session, "k", Promise::MonotonicKeys, 2)
+}
+
+/// L1 has one key of an MGET; both are written by one MSET before the other is read.
+pub fn hit_falls_while_missing_keys_come(rig: &Rig) -> Checked {
+    rig.warm("x");
+    rig.put("y", 1);
+    let mut session = rig.session();
+    rig.relay.stall();
+    let mark = rig.relay.mark();
+    session.send(&["MGET", "x", "y"]);
+    session.flush();
+    rig.relay.await_read(mark, "y");
+    assert!(!rig.relay.sent_read(mark, "x"), "the missing key alone");
+    rig.server.client().must(&["MSET", "x", "x:2", "y", "y:2"]);
+    rig.relay.unstall();
+    let reply = session.read();
+    let values = reply.elements();
+    twins_agree(&[("x", &values[0]), ("y", &values[1])])
 }
 
 /// The lane is lost, and the push with it.
