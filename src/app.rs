@@ -59,6 +59,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let lanes = Lanes::new(endpoint, settings.lane.clone(), Arc::clone(&l1));
+    let lanes = lanes.map_err(StartError)?;
     let downstream = Downstream::start(&settings.downstream, &settings.proxy, &lanes);
     let downstream = downstream.map_err(StartError)?;
     let mut config = String::new();

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::downstream::settings::ListenAddress;
-use crate::upstream::settings::{Address, Choice, Credentials, Endpoint};
+use crate::upstream::settings::{Address, Choice, Credentials, Endpoint, Tls};
 
 use super::schema::Wrong;
 
@@ -55,24 +55,22 @@ pub(super) fn show_port(address: Option<SocketAddr>) -> String {
     address.map_or_else(|| "off".to_owned(), |address| address.to_string())
 }
 
-/// `redis://[user:password@]host[:port][/db]`, `unix:[//[user:password@]]/path[?db=N]`, or `private`.
+/// `redis://[user:password@]host[:port][/db]`, the same with `rediss://` for TLS, `unix:[//[user:password@]]/path[?db=N]`, or `private`.
 pub(super) fn upstream(text: &str) -> Result<Choice, Wrong> {
     if text == "private" {
         Ok(Choice::Private)
     } else if let Some(rest) = text.strip_prefix("redis://") {
-        redis(rest).map(Choice::Endpoint)
+        redis(rest, false).map(Choice::Endpoint)
+    } else if let Some(rest) = text.strip_prefix("rediss://") {
+        redis(rest, true).map(Choice::Endpoint)
     } else if let Some(rest) = text.strip_prefix("unix:") {
         unix(rest).map(Choice::Endpoint)
-    } else if text.starts_with("rediss://") {
-        Err(Wrong::Because(
-            "asks for TLS, which this version does not speak; use redis://",
-        ))
     } else {
         Err(Wrong::Shape)
     }
 }
 
-fn redis(rest: &str) -> Result<Endpoint, Wrong> {
+fn redis(rest: &str, tls: bool) -> Result<Endpoint, Wrong> {
     // A password may hold any character but a slash unencoded, so the last @ before the first slash counts.
     let (authority, db) = match rest.split_once('/') {
         Some((authority, "")) => (authority, 0),
@@ -88,6 +86,8 @@ fn redis(rest: &str) -> Result<Endpoint, Wrong> {
         address: Address::Tcp { host, port },
         credentials,
         db,
+        tls: tls.then(Tls::default),
+        password_file: None,
     })
 }
 
@@ -113,6 +113,8 @@ fn unix(rest: &str) -> Result<Endpoint, Wrong> {
         address: Address::Unix(unix_path(path)?),
         credentials,
         db,
+        tls: None,
+        password_file: None,
     })
 }
 
@@ -217,7 +219,10 @@ pub(super) fn show_upstream(choice: &Choice) -> String {
             )
         });
     let mut text = match &endpoint.address {
-        Address::Tcp { .. } => format!("redis://{user}{}", endpoint.address),
+        Address::Tcp { .. } => {
+            let tls = if endpoint.tls.is_some() { "s" } else { "" };
+            format!("redis{tls}://{user}{}", endpoint.address)
+        }
         Address::Unix(path) if user.is_empty() => format!("unix:{}", path.display()),
         Address::Unix(path) => format!("unix://{user}{}", path.display()),
     };

@@ -13,6 +13,8 @@ fn tcp(host: &str, port: u16, credentials: Option<(Option<&str>, &str)>, db: u32
             password: password.to_owned(),
         }),
         db,
+        tls: None,
+        password_file: None,
     })
 }
 
@@ -97,10 +99,29 @@ fn other_upstreams() {
                 password: password.to_owned(),
             }),
             db,
+            tls: None,
+            password_file: None,
         };
         assert_eq!(parsed, Choice::Endpoint(endpoint), "{text}");
         assert_eq!(show_upstream(&parsed), shown);
     }
+}
+
+#[test]
+fn tls_upstreams() {
+    let parsed = upstream("rediss://app:s3cret@redis:6380/2").unwrap();
+    let Choice::Endpoint(endpoint) = &parsed else {
+        panic!("{parsed:?}");
+    };
+    assert_eq!(endpoint.tls, Some(Tls::default()));
+    assert_eq!(
+        (endpoint.address.to_string().as_str(), endpoint.db),
+        ("redis:6380", 2)
+    );
+    assert_eq!(
+        show_upstream(&parsed),
+        "rediss://app:<redacted>@redis:6380/2"
+    );
 }
 
 #[test]
@@ -127,7 +148,6 @@ fn refused_upstreams() {
         assert_eq!(upstream(text), Err(Wrong::Shape), "{text}");
     }
     for (text, why) in [
-        ("rediss://h", "TLS"),
         ("redis://h:0", "port 0"),
         ("redis://h/x", "database"),
         ("redis://h/0/1", "database"),

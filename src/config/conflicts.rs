@@ -16,7 +16,59 @@ use super::value;
 pub(super) fn check(draft: &Draft) -> Result<(), Failure> {
     listeners(draft)?;
     upstream_is_another(draft)?;
+    password_is_given_once(draft)?;
+    tls_is_asked_for(draft)?;
     entry_fits(draft)
+}
+
+fn says(draft: &Draft, key: &'static str, what: &str) -> Failure {
+    draft.origin(key).says(key, what)
+}
+
+/// nearside's own password stands in the URL or in a file.
+fn password_is_given_once(draft: &Draft) -> Result<(), Failure> {
+    let named = match (&draft.password_file, &draft.upstream) {
+        (None, _) if draft.username.is_some() => {
+            let what = "names a user without a password; give password_file too";
+            return Err(says(draft, "username", what));
+        }
+        (None, _) | (_, None) => return Ok(()),
+        (Some(_), Some(Choice::Private)) => "is given, but a private redis-server has no password",
+        (Some(_), Some(Choice::Endpoint(endpoint))) if endpoint.credentials.is_some() => {
+            "is given, and upstream has a password too; leave one of them out"
+        }
+        (Some(_), Some(Choice::Endpoint(_))) => return Ok(()),
+    };
+    Err(says(draft, "password_file", named))
+}
+
+/// TLS has an upstream that speaks it, and a certificate its key.
+fn tls_is_asked_for(draft: &Draft) -> Result<(), Failure> {
+    let tls = &draft.tls;
+    let given = [
+        ("tls.ca_file", tls.ca_file.is_some()),
+        ("tls.cert_file", tls.cert_file.is_some()),
+        ("tls.key_file", tls.key_file.is_some()),
+        ("tls.server_name", tls.server_name.is_some()),
+    ];
+    let first = given.iter().find(|(_, given)| *given);
+    let Some((key, _)) = first else {
+        return Ok(());
+    };
+    let speaks = match &draft.upstream {
+        Some(Choice::Endpoint(endpoint)) => endpoint.tls.is_some(),
+        Some(Choice::Private) => false,
+        None => true,
+    };
+    if !speaks {
+        let what = "is given, but the upstream is not asked for TLS; use rediss://";
+        return Err(says(draft, key, what));
+    }
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => Err(says(draft, "tls.cert_file", "needs tls.key_file too")),
+        (None, Some(_)) => Err(says(draft, "tls.key_file", "needs tls.cert_file too")),
+        _ => Ok(()),
+    }
 }
 
 /// Two listeners at one place would fail to bind; this says which two.

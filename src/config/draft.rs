@@ -1,6 +1,7 @@
 //! Settings while they are being put together: every source's values, parsed, with their origins.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::{admin, downstream, l1, proxy, telemetry, upstream};
 
@@ -45,6 +46,9 @@ pub(super) struct Draft {
     /// What `auto` stands for here.
     pub(super) limits: Limits,
     pub(super) upstream: Option<upstream::settings::Choice>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) tls: upstream::settings::Tls,
     pub(super) downstream: downstream::settings::Settings,
     pub(super) proxy: proxy::settings::Settings,
     pub(super) lane: upstream::settings::Settings,
@@ -60,6 +64,9 @@ impl Draft {
         Self {
             limits,
             upstream: None,
+            username: None,
+            password_file: None,
+            tls: upstream::settings::Tls::default(),
             downstream: downstream::settings::Settings {
                 workers: limits.workers(),
                 ..Default::default()
@@ -116,13 +123,20 @@ impl Draft {
     /// # Errors
     /// No upstream was given.
     pub(super) fn finish(self) -> Result<Settings, Failure> {
-        let Some(upstream) = self.upstream else {
+        let Some(mut upstream) = self.upstream else {
             return Err(Failure::new(
                 "no upstream given: use --upstream, NEARSIDE_UPSTREAM or the key upstream in the \
-                 --config file, with redis://[user:password@]host[:port][/db], unix:/path, or private \
+                 --config file, with redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:/path, or private \
                  for a redis-server of nearside's own",
             ));
         };
+        if let upstream::settings::Choice::Endpoint(endpoint) = &mut upstream {
+            let user = self.username;
+            endpoint.tls = endpoint.tls.take().map(|_| self.tls);
+            endpoint.password_file = self
+                .password_file
+                .map(|path| upstream::settings::PasswordFile { user, path });
+        }
         Ok(Settings {
             upstream,
             downstream: self.downstream,

@@ -1,8 +1,11 @@
 //! The table of everything that can be set: a row a key.
 
+use std::path::PathBuf;
+
 use crate::l1::settings::{Admit, Mode};
 use crate::proxy::settings::{Causality, Sharing};
 use crate::telemetry::settings::LogFormat;
+use crate::upstream::settings::{Choice, Endpoint, PasswordFile, Tls};
 
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
@@ -91,12 +94,37 @@ fn put<T>(place: &mut T, parsed: Option<T>) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// Takes a text that may not be empty.
+fn put_some<T: for<'a> From<&'a str>>(place: &mut Option<T>, text: &str) -> Result<(), Wrong> {
+    put(place, (!text.is_empty()).then(|| Some(T::from(text))))
+}
+
+fn show_some(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn endpoint(settings: &Settings) -> Option<&Endpoint> {
+    match &settings.upstream {
+        Choice::Endpoint(endpoint) => Some(endpoint),
+        Choice::Private => None,
+    }
+}
+
+fn password_file(settings: &Settings) -> Option<&PasswordFile> {
+    endpoint(settings)?.password_file.as_ref()
+}
+
+fn show_tls_path(settings: &Settings, which: fn(&Tls) -> Option<&PathBuf>) -> String {
+    let tls = endpoint(settings).and_then(|endpoint| endpoint.tls.as_ref());
+    show_some(tls.and_then(which).map(|path| path.display()))
+}
+
 /// Every key. Keys without a section come first, as TOML wants it.
 pub(super) static TABLE: &[Row] = &[
     Row {
         key: "upstream",
         doc: "The Redis behind nearside, or `private` for a redis-server of its own for as long as it runs.",
-        expects: "redis://[user:password@]host[:port][/db], unix:/path or private",
+        expects: "redis://[user:password@]host[:port][/db], rediss:// for TLS, unix:/path or private",
         secret: true,
         example: Example::None("redis://127.0.0.1:6379"),
         set: Set::One(|draft, text| {
@@ -104,6 +132,27 @@ pub(super) static TABLE: &[Row] = &[
             Ok(())
         }),
         show: |settings| address::show_upstream(&settings.upstream),
+    },
+    Row {
+        key: "username",
+        doc: "Whose password is in password_file; the default user without it.",
+        expects: "a user's name",
+        secret: false,
+        example: Example::None("nearside"),
+        set: Set::One(|draft, text| put_some(&mut draft.username, text)),
+        show: |settings| {
+            let file = password_file(settings);
+            show_some(file.and_then(|file| file.user.as_ref()))
+        },
+    },
+    Row {
+        key: "password_file",
+        doc: "A file with the password for the upstream, in place of one in its URL; read again at each connect.",
+        expects: "a path",
+        secret: false,
+        example: Example::None("/run/secrets/redis/password"),
+        set: Set::One(|draft, text| put_some(&mut draft.password_file, text)),
+        show: |settings| show_some(password_file(settings).map(|file| file.path.display())),
     },
     Row {
         key: "listen",
@@ -325,6 +374,45 @@ pub(super) static TABLE: &[Row] = &[
         example: Example::Default,
         set: Set::One(|draft, text| put(&mut draft.lane.max_lanes, value::whole(text, 1..=10_000))),
         show: |settings| settings.lane.max_lanes.to_string(),
+    },
+    Row {
+        key: "tls.ca_file",
+        doc: "PEM file with the authorities to trust for a rediss:// upstream, in place of the system's.",
+        expects: "a path",
+        secret: false,
+        example: Example::None("/etc/nearside/ca.pem"),
+        set: Set::One(|draft, text| put_some(&mut draft.tls.ca_file, text)),
+        show: |settings| show_tls_path(settings, |tls| tls.ca_file.as_ref()),
+    },
+    Row {
+        key: "tls.cert_file",
+        doc: "PEM file with nearside's own certificate chain, where the upstream asks for one.",
+        expects: "a path",
+        secret: false,
+        example: Example::None("/etc/nearside/tls.crt"),
+        set: Set::One(|draft, text| put_some(&mut draft.tls.cert_file, text)),
+        show: |settings| show_tls_path(settings, |tls| tls.cert_file.as_ref()),
+    },
+    Row {
+        key: "tls.key_file",
+        doc: "PEM file with the key of that certificate.",
+        expects: "a path",
+        secret: false,
+        example: Example::None("/etc/nearside/tls.key"),
+        set: Set::One(|draft, text| put_some(&mut draft.tls.key_file, text)),
+        show: |settings| show_tls_path(settings, |tls| tls.key_file.as_ref()),
+    },
+    Row {
+        key: "tls.server_name",
+        doc: "The name that the upstream's certificate must have, in place of its host.",
+        expects: "a host name",
+        secret: false,
+        example: Example::None("redis.example"),
+        set: Set::One(|draft, text| put_some(&mut draft.tls.server_name, text)),
+        show: |settings| {
+            let tls = endpoint(settings).and_then(|endpoint| endpoint.tls.as_ref());
+            show_some(tls.and_then(|tls| tls.server_name.as_ref()))
+        },
     },
     Row {
         key: "l1.mode",

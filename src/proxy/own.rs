@@ -329,7 +329,11 @@ impl Own {
         }
         self.out = Vec::new();
         self.written = 0;
-        Ok(outcome)
+        // TLS may still hold a part back.
+        match Pin::new(stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(outcome),
+        }
     }
 
     /// Reads into `scratch` what has come; `None` when nothing has.

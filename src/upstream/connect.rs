@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use super::lanes::Lanes;
 use super::settings::{Address, Credentials, Settings};
@@ -22,6 +23,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {
@@ -33,6 +36,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -46,6 +50,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -53,6 +58,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -60,6 +66,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
@@ -210,6 +217,18 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
     }
 }
 
+/// Speaks TLS from here on, if that was asked for.
+async fn secure(stream: Stream, lanes: &Lanes) -> Result<Stream, ConnectError> {
+    let (tcp, tls) = match (stream, lanes.tls()) {
+        (Stream::Tcp(tcp), Some(tls)) => (tcp, tls),
+        (stream, _) => return Ok(stream),
+    };
+    match tls.connector.connect(tls.name.clone(), tcp).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+        Err(error) => Err(ConnectError::Unreachable(format!("TLS: {error}"))),
+    }
+}
+
 /// One request and its reply, during a handshake.
 async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
     Ok(call_raw(stream, args).await?.0)
@@ -223,6 +242,7 @@ async fn call_raw(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>
     let mut request = Vec::new();
     encode::request(&mut request, args);
     stream.write_all(&request).await.map_err(lost)?;
+    stream.flush().await.map_err(lost)?;
     let (mut walker, mut parts) = (FrameWalker::default(), Parts::default());
     let (mut buf, mut raw) = (Vec::with_capacity(512), Vec::new());
     loop {
@@ -313,8 +333,9 @@ pub async fn open_lane(
     track: bool,
 ) -> Result<LaneConnection, ConnectError> {
     let settings = lanes.settings();
-    let mut stream = connect(&lanes.endpoint().address, settings).await?;
+    let stream = connect(&lanes.endpoint().address, settings).await?;
     let shaking = async {
+        let mut stream = secure(stream, lanes).await?;
         let hello = introduce(&mut stream, credentials, db, true).await?;
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
@@ -330,9 +351,9 @@ pub async fn open_lane(
                 .await?
                 .error();
         }
-        Ok((hello, untracked))
+        Ok((stream, hello, untracked))
     };
-    let (hello, untracked) = timeout(settings.handshake_timeout, shaking)
+    let (stream, hello, untracked) = timeout(settings.handshake_timeout, shaking)
         .await
         .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
     Ok(LaneConnection {
@@ -353,10 +374,13 @@ pub async fn open_own(
     resp3: bool,
 ) -> Result<Stream, ConnectError> {
     let settings = lanes.settings();
-    let mut stream = connect(&lanes.endpoint().address, settings).await?;
-    let shaking = introduce(&mut stream, credentials, db, resp3);
+    let stream = connect(&lanes.endpoint().address, settings).await?;
+    let shaking = async {
+        let mut stream = secure(stream, lanes).await?;
+        introduce(&mut stream, credentials, db, resp3).await?;
+        Ok(stream)
+    };
     timeout(settings.handshake_timeout, shaking)
         .await
-        .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
-    Ok(stream)
+        .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))?
 }

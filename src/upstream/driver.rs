@@ -151,7 +151,11 @@ impl<'a> Driver<'a> {
                     .lane
                     .take_queued(&mut self.out, &mut self.reader.pending)
                 {
-                    return Ok(());
+                    // TLS may still hold a part back.
+                    return match Pin::new(&mut self.stream).poll_flush(cx) {
+                        Poll::Ready(flushed) => flushed,
+                        Poll::Pending => Ok(()),
+                    };
                 }
             }
             match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]) {

@@ -284,6 +284,7 @@ impl Lane {
                 let left = self.lanes.breaker().lock().opens_in(now_ms()).unwrap_or(10);
                 sleep(Duration::from_millis(left.clamp(1, 1000))).await;
             }
+            self.lanes.read_files();
             let credentials = self.lanes.credentials(&self.key.identity);
             let track = self.lanes.l1().settings().mode != Mode::Off;
             match open_lane(&self.lanes, credentials.as_ref(), self.key.db, track).await {

@@ -28,7 +28,8 @@ use super::identity::{Accepts, Identity, LaneKey};
 use super::lane::Lane;
 use super::large::LargeKeys;
 use super::mailbox::Mailbox;
-use super::settings::{Credentials, Endpoint, Settings};
+use super::settings::{Address, Credentials, Endpoint, Settings};
+use super::tls::{self, Connector};
 use crate::l1::{L1, Rule, Settling};
 
 /// A session's place on a lane.
@@ -72,6 +73,9 @@ struct Registry {
 #[derive(Debug)]
 pub struct Lanes {
     endpoint: Endpoint,
+    tls: Mutex<Option<Arc<Connector>>>,
+    /// nearside's own credentials, as last read.
+    ours: Mutex<Option<Credentials>>,
     settings: Settings,
     l1: Arc<L1>,
     /// Keys to be read over own connections.
@@ -87,10 +91,16 @@ pub struct Lanes {
 
 impl Lanes {
     /// The lanes to `endpoint`; none is opened yet.
-    #[must_use]
-    pub fn new(endpoint: Endpoint, settings: Settings, l1: Arc<L1>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// One line on what is wrong with the files that the endpoint names.
+    pub fn new(endpoint: Endpoint, settings: Settings, l1: Arc<L1>) -> Result<Arc<Self>, String> {
         let breaker = Mutex::new(Breaker::new(settings.breaker.clone()));
-        Arc::new(Self {
+        let tls = Mutex::new(read_tls(&endpoint)?.map(Arc::new));
+        let ours = Mutex::new(read_ours(&endpoint)?);
+        Ok(Arc::new(Self {
+            tls,
+            ours,
             endpoint,
             settings,
             l1,
@@ -101,7 +111,25 @@ impl Lanes {
             registry: Mutex::default(),
             up: Mutex::default(),
             up_count: AtomicUsize::new(0),
-        })
+        }))
+    }
+
+    /// Reads certificates and password again, since they may have been renewed; what cannot be read stays as it was.
+    pub(super) fn read_files(&self) {
+        let failed = |error: String| tracing::warn!(error, "a file was not read again");
+        match read_tls(&self.endpoint) {
+            Ok(tls) => *self.tls.lock() = tls.map(Arc::new),
+            Err(error) => failed(error),
+        }
+        match read_ours(&self.endpoint) {
+            Ok(ours) => *self.ours.lock() = ours,
+            Err(error) => failed(error),
+        }
+    }
+
+    /// What TLS is spoken with, if it is.
+    pub(super) fn tls(&self) -> Option<Arc<Connector>> {
+        self.tls.lock().clone()
     }
 
     /// The upstream.
@@ -153,7 +181,7 @@ impl Lanes {
     #[must_use]
     pub fn credentials(&self, identity: &Identity) -> Option<Credentials> {
         match identity {
-            Identity::Ours => self.endpoint.credentials.clone(),
+            Identity::Ours => self.ours.lock().clone(),
             Identity::User(user) => self.accepts.credentials(user),
         }
     }
@@ -322,4 +350,22 @@ impl Lanes {
         self.registry.lock().current.clear();
         self.up.lock().clear();
     }
+}
+
+fn read_tls(endpoint: &Endpoint) -> Result<Option<Connector>, String> {
+    match (&endpoint.tls, &endpoint.address) {
+        (Some(tls), Address::Tcp { host, .. }) => tls::connector(tls, host).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn read_ours(endpoint: &Endpoint) -> Result<Option<Credentials>, String> {
+    let Some(file) = &endpoint.password_file else {
+        return Ok(endpoint.credentials.clone());
+    };
+    let text = std::fs::read_to_string(&file.path)
+        .map_err(|error| format!("cannot read password_file {}: {error}", file.path.display()))?;
+    let password = text.trim_end_matches(['\r', '\n']).to_owned();
+    let user = file.user.clone();
+    Ok(Some(Credentials { user, password }))
 }

@@ -29,5 +29,6 @@ pub mod private;
 mod push;
 mod reader;
 pub mod settings;
+mod tls;
 
 pub use pending::{FillKeys, Keys, Op, Pending, refuse};

@@ -113,6 +113,8 @@ impl PrivateServer {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         Endpoint {
+            tls: None,
+            password_file: None,
             address: Address::Unix(self.directory.join(SOCKET)),
             credentials: None,
             db: 0,

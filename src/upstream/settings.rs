@@ -30,6 +30,19 @@ impl fmt::Display for Address {
     }
 }
 
+/// How to speak TLS to the upstream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file with the authorities to trust, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with the client's certificate chain.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file with the client's key.
+    pub key_file: Option<PathBuf>,
+    /// The name that the upstream's certificate must have, in place of its host.
+    pub server_name: Option<String>,
+}
+
 /// A user name and password for the upstream. `Debug` never shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -53,10 +66,23 @@ impl fmt::Debug for Credentials {
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,
-    /// nearside's own credentials, if it has any.
+    /// nearside's own credentials, if it has any and they are not in a file.
     pub credentials: Option<Credentials>,
     /// Database index.
     pub db: u32,
+    /// Whether and how TLS is spoken.
+    pub tls: Option<Tls>,
+    /// A file with nearside's own password, read again at each connect, and whose it is.
+    pub password_file: Option<PasswordFile>,
+}
+
+/// Where nearside's own password stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasswordFile {
+    /// ACL user; `None` is the default user.
+    pub user: Option<String>,
+    /// The file; a line break at its end is no part of the password.
+    pub path: PathBuf,
 }
 
 /// Which upstream was asked for.

@@ -194,7 +194,7 @@ fn unknown_keys_name_the_nearest() {
         ),
         (
             "[l2]",
-            "n.toml:1: unknown key l2; there are upstream, listen,",
+            "n.toml:1: unknown key l2; there are upstream, username,",
         ),
         (
             "[[l1]]\nmode = 'on'",
@@ -202,7 +202,7 @@ fn unknown_keys_name_the_nearest() {
         ),
         (
             "colour = 'red'",
-            "n.toml:1: unknown key colour; there are upstream, listen,",
+            "n.toml:1: unknown key colour; there are upstream, username,",
         ),
         (
             "[breaker]\ncolour = 'red'",
@@ -303,6 +303,14 @@ fn conflicts() {
             "n.toml:3: l1.max_entry_bytes: 2MiB is more than l1.max_bytes, which is 1MiB",
         ),
         (
+            "username = 'app'",
+            "n.toml:1: username: names a user without a password; give password_file too",
+        ),
+        (
+            "[tls]\nca_file = '/ca'",
+            "n.toml:2: tls.ca_file: is given, but the upstream is not asked for TLS; use rediss://",
+        ),
+        (
             "[l1]\nmax_bytes = '64KiB'",
             "n.toml:2: l1.max_bytes: 64KiB is less than l1.max_entry_bytes, which is 256KiB; set that lower too",
         ),
@@ -316,6 +324,31 @@ fn conflicts() {
         "http = 'off'\nmetrics_listen = '127.0.0.1:9480'",
     ] {
         from_file(file).unwrap();
+    }
+}
+
+#[test]
+fn passwords_and_certificates_that_do_not_go_together() {
+    let refused = |file: &str| refusal(settings(file, &[], &[]));
+    for (file, line) in [
+        (
+            "upstream = 'redis://:pw@h'\npassword_file = '/p'",
+            "n.toml:2: password_file: is given, and upstream has a password too; leave one of them out",
+        ),
+        (
+            "upstream = 'private'\npassword_file = '/p'",
+            "n.toml:2: password_file: is given, but a private redis-server has no password",
+        ),
+        (
+            "upstream = 'rediss://h'\n[tls]\ncert_file = '/c'",
+            "n.toml:3: tls.cert_file: needs tls.key_file too",
+        ),
+        (
+            "upstream = 'rediss://h'\n[tls]\nkey_file = '/k'",
+            "n.toml:3: tls.key_file: needs tls.cert_file too",
+        ),
+    ] {
+        assert_eq!(refused(file), line);
     }
 }
 

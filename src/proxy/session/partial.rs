@@ -45,7 +45,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let key = &request[key.clone()];
             let hash = self.l1.hash(key);
             let mut value = Vec::new();
-            match self.l1.get(space, hash, key, self.now, self.resp2, &mut value) {
+            match self
+                .l1
+                .get(space, hash, key, self.now, self.resp2, &mut value)
+            {
                 Lookup::Hit(end) => {
                     hashes.push(hash);
                     until = until.min(end);
@@ -114,8 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let now = crate::upstream::clock::now_ms();
             self.l1.knocked_out(Rule::PartialMget)
                 || now < partial.until
-                && self.l1.epoch() == partial.epoch
-                && !space.pushed_between(partial.pushes, space.push_count(), &partial.hashes)
+                    && self.l1.epoch() == partial.epoch
+                    && !space.pushed_between(partial.pushes, space.push_count(), &partial.hashes)
         });
         if true_still {
             if !partial.silent {
@@ -141,7 +144,9 @@ fn put_together(partial: &Partial, out: &mut Vec<u8>) {
             out.extend_from_slice(value);
             continue;
         }
-        let length = walker.walk(rest, &mut Ignore).map_or(0, |walked| walked.consumed);
+        let length = walker
+            .walk(rest, &mut Ignore)
+            .map_or(0, |walked| walked.consumed);
         let (element, behind) = rest.split_at(length);
         out.extend_from_slice(element);
         rest = behind;

@@ -188,15 +188,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Becomes somebody whom the upstream has accepted lately; whether it is.
     fn become_known(&mut self, credentials: &Credentials) -> bool {
         let user = credentials.user.as_deref().unwrap_or("default");
-        let ours = self
-            .lanes
-            .endpoint()
-            .credentials
-            .as_ref()
-            .is_some_and(|ours| {
-                ours.user.as_deref().unwrap_or("default") == user
-                    && ours.password == credentials.password
-            });
+        let ours = self.lanes.credentials(&Identity::Ours).is_some_and(|ours| {
+            ours.user.as_deref().unwrap_or("default") == user
+                && ours.password == credentials.password
+        });
         let known = if ours {
             Some(Identity::Ours)
         } else {

@@ -50,7 +50,12 @@ fn an_accepted_password_is_known_and_forgotten_when_users_change() {
     assert_eq!(known.call(&["ACL", "WHOAMI"]).text(), Some("amy"));
     let acl = ["ACL", "SETUSER", "amy", "resetpass", ">other"];
     rig.near.session().must(&acl);
-    assert!(rig.near.session().call(&["AUTH", "amy", "secret"]).is_error());
+    assert!(
+        rig.near
+            .session()
+            .call(&["AUTH", "amy", "secret"])
+            .is_error()
+    );
     rig.near.session().must(&["AUTH", "amy", "other"]);
 }
 
@@ -61,7 +66,9 @@ fn users_and_databases_share_no_cached_reply() {
     let mut amy = other_user(&rig);
     rig.hit(&mut amy, "k");
     // Taken away elsewhere: what L1 holds for her is hers until the lane shows it, and never the others'.
-    let acl = ["ACL", "SETUSER", "bob", "on", ">bob", "~ready", "&*", "+@all"];
+    let acl = [
+        "ACL", "SETUSER", "bob", "on", ">bob", "~ready", "&*", "+@all",
+    ];
     rig.server.client().must(&acl);
     let mut bob = rig.near.session();
     bob.must(&["AUTH", "bob", "bob"]);
@@ -82,9 +89,17 @@ fn users_and_databases_share_no_cached_reply() {
     assert_eq!(version("k", &rig.hit(&mut amy, "k")), Ok(1));
     let wrong = rig.server.client().call(&["SELECT", "99"]);
     assert_eq!(session.call(&["SELECT", "99"]), wrong);
-    assert_eq!(version("k", &session.call(&["GET", "k"])), Ok(5), "still in 1");
+    assert_eq!(
+        version("k", &session.call(&["GET", "k"])),
+        Ok(5),
+        "still in 1"
+    );
     session.must(&["RESET"]);
-    assert_eq!(version("k", &session.call(&["GET", "k"])), Ok(1), "in 0 again");
+    assert_eq!(
+        version("k", &session.call(&["GET", "k"])),
+        Ok(1),
+        "in 0 again"
+    );
 }
 
 #[test]
@@ -122,7 +137,10 @@ fn above_max_lanes_a_database_is_served_by_connections_of_its_own() {
     session.must(&["SELECT", "1"]);
     for n in 1..=3 {
         assert_eq!(session.call(&["INCR", "n"]), Value::Int(n));
-        assert_eq!(session.call(&["GET", "n"]).text(), Some(n.to_string().as_str()));
+        assert_eq!(
+            session.call(&["GET", "n"]).text(),
+            Some(n.to_string().as_str())
+        );
     }
     assert_eq!(rig.relay.lanes(), 1);
     assert_eq!(rig.near.session().call(&["GET", "n"]), Value::Nil);

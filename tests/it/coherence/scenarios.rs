@@ -278,9 +278,9 @@ pub fn late_bytes(rig: &Rig) -> Checked {
 
 /// A session of another user, on a lane of its own that is being served from L1.
 pub fn other_user(rig: &Rig) -> Client {
-    rig.server
-        .client()
-        .must(&["ACL", "SETUSER", "amy", "on", ">secret", "~*", "&*", "+@all"]);
+    rig.server.client().must(&[
+        "ACL", "SETUSER", "amy", "on", ">secret", "~*", "&*", "+@all",
+    ]);
     let mut session = rig.near.session();
     session.must(&["AUTH", "amy", "secret"]);
     rig.server.client().must(&["SETNX", "ready", "ready:1"]);

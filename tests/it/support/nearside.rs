@@ -30,6 +30,8 @@ impl Nearside {
                 },
                 credentials: None,
                 db: 0,
+                tls: None,
+                password_file: None,
             }),
             downstream: downstream::settings::Settings {
                 listen: vec![ListenAddress::Tcp {
