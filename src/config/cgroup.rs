@@ -86,6 +86,13 @@ impl Limits {
         }
     }
 
+    /// `max_buffer_bytes = "auto"`: a quarter of the memory; 256 MiB without a limit.
+    pub(super) fn max_buffer_bytes(self) -> usize {
+        self.memory.map_or(256 * MIB, |bytes| {
+            usize::try_from(bytes / 4).unwrap_or(usize::MAX)
+        })
+    }
+
     /// `workers = "auto"`: the CPUs, at most 4; 1 without a limit.
     pub(super) fn workers(self) -> usize {
         self.cpus.map_or(1, |cpus| cpus.clamp(1, 4))
@@ -148,6 +155,7 @@ mod tests {
         let limits = read(&[]);
         assert_eq!(limits, Limits::default());
         assert_eq!(limits.l1_max_bytes(), 64 * MIB);
+        assert_eq!(limits.max_buffer_bytes(), 256 * MIB);
         assert_eq!(limits.workers(), 1);
     }
 
@@ -161,6 +169,7 @@ mod tests {
         assert_eq!(limits.memory, Some(512 << 20));
         assert_eq!(limits.cpus, Some(2));
         assert_eq!(limits.l1_max_bytes(), 128 * MIB);
+        assert_eq!(limits.max_buffer_bytes(), 128 * MIB);
         assert_eq!(limits.workers(), 2);
     }
 
@@ -204,6 +213,7 @@ mod tests {
         ]);
         assert_eq!(limits.memory, Some(4 << 30));
         assert_eq!(limits.l1_max_bytes(), 256 * MIB);
+        assert_eq!(limits.max_buffer_bytes(), 1024 * MIB);
         assert_eq!(limits.workers(), 1);
         assert_eq!(limits.cpus, Some(1));
     }

@@ -72,7 +72,10 @@ impl Draft {
                 ..Default::default()
             },
             proxy: proxy::settings::Settings::default(),
-            lane: upstream::settings::Settings::default(),
+            lane: upstream::settings::Settings {
+                max_buffer_bytes: limits.max_buffer_bytes(),
+                ..Default::default()
+            },
             l1: l1::settings::Settings {
                 max_bytes: limits.l1_max_bytes(),
                 ..Default::default()

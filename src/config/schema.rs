@@ -1,6 +1,7 @@
 //! The table of everything that can be set: a row a key.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::l1::settings::{Admit, Mode};
 use crate::proxy::settings::{Causality, Sharing};
@@ -251,6 +252,19 @@ pub(super) static TABLE: &[Row] = &[
         show: |settings| settings.downstream.max_clients.to_string(),
     },
     Row {
+        key: "idle_timeout",
+        doc: "A client that has sent nothing for this long, and waits for nothing, is closed; 0s is never.",
+        expects: DURATION,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            let parsed = value::duration(text);
+            let some = |timeout: Duration| (!timeout.is_zero()).then_some(timeout);
+            put(&mut draft.proxy.idle_timeout, parsed.map(some))
+        }),
+        show: |settings| value::show_duration(settings.proxy.idle_timeout.unwrap_or_default()),
+    },
+    Row {
         key: "sharing",
         doc: "lane: what needs no connection state shares connections; dedicated: only cacheable reads do, all else goes as it is.",
         expects: "one of lane, dedicated",
@@ -322,6 +336,21 @@ pub(super) static TABLE: &[Row] = &[
             put(&mut draft.lane.output_limit, value::size_above_zero(text))
         }),
         show: |settings| value::show_size(settings.lane.output_limit),
+    },
+    Row {
+        key: "max_buffer_bytes",
+        doc: "Most bytes held for all clients together; auto is a quarter of the cgroup's memory, and 256MiB without a limit.",
+        expects: "a size above 0 such as 256KiB, 64MiB, 1GiB or a number of bytes, or auto",
+        secret: false,
+        example: Example::Auto,
+        set: Set::One(|draft, text| {
+            let parsed = match text {
+                AUTO => Some(draft.limits.max_buffer_bytes()),
+                _ => value::size_above_zero(text),
+            };
+            put(&mut draft.lane.max_buffer_bytes, parsed)
+        }),
+        show: |settings| value::show_size(settings.lane.max_buffer_bytes),
     },
     Row {
         key: "large_reply",

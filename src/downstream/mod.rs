@@ -20,8 +20,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-use crate::proxy::session::Session;
+use crate::proxy::session::{Peer, Session};
 use crate::proxy::settings::Settings as ProxySettings;
+use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::pool;
@@ -103,6 +104,31 @@ impl Drop for Listener {
 enum Socket {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    fn peer(&self) -> Peer {
+        match self {
+            Self::Tcp(socket) => {
+                let show = |address: io::Result<SocketAddr>| {
+                    address.map_or_else(|_| String::new(), |address| address.to_string())
+                };
+                Peer {
+                    remote: show(socket.peer_addr()),
+                    local: show(socket.local_addr()),
+                }
+            }
+            Self::Unix(socket) => {
+                let address = socket.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                let shown = path.map_or_else(String::new, |path| format!("{}:0", path.display()));
+                Peer {
+                    remote: shown.clone(),
+                    local: shown,
+                }
+            }
+        }
+    }
 }
 
 /// What acceptors and the drain share.
@@ -212,6 +238,11 @@ impl Downstream {
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
+        if let Some(timeout) = proxy.idle_timeout {
+            acceptor
+                .handle
+                .spawn(watch_idle(Arc::clone(&shared), timeout));
+        }
         // Held, so that the lane of clients without AUTH and SELECT is there from the start.
         let base = lanes.seat(&lanes.base(), &workers[0].handle);
         Ok(Self {
@@ -253,6 +284,23 @@ impl Downstream {
                 mailbox.wake();
             }
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Asks sessions whose clients have been silent for a while to look whether it is too long.
+async fn watch_idle(shared: Arc<Shared>, timeout: Duration) {
+    let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let mut looks = tokio::time::interval(
+        (timeout / 4).clamp(Duration::from_millis(5), Duration::from_secs(1)),
+    );
+    loop {
+        looks.tick().await;
+        let now = now_ms();
+        for mailbox in shared.open.lock().values() {
+            if now.saturating_sub(mailbox.heard_at()) > limit {
+                mailbox.ask_idle();
+            }
         }
     }
 }
@@ -312,16 +360,17 @@ fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsi
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let lanes = Arc::clone(&shared.lanes);
         let draining = Arc::clone(&shared.draining);
+        let peer = socket.peer();
         match socket {
             Socket::Tcp(socket) => {
                 if let Ok(stream) = TcpStream::from_std(socket) {
-                    let session = Session::new(stream, id, lanes, &shared.proxy, draining);
+                    let session = Session::new(stream, id, lanes, &shared.proxy, draining, peer);
                     serve(session, id, &shared).await;
                 }
             }
             Socket::Unix(socket) => {
                 if let Ok(stream) = UnixStream::from_std(socket) {
-                    let session = Session::new(stream, id, lanes, &shared.proxy, draining);
+                    let session = Session::new(stream, id, lanes, &shared.proxy, draining, peer);
                     serve(session, id, &shared).await;
                 }
             }

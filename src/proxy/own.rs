@@ -276,6 +276,12 @@ impl Own {
         self.out.len() - self.written
     }
 
+    /// Bytes that its buffers take.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.out.capacity() + self.input.capacity()
+    }
+
     fn is_subscribed(&self) -> bool {
         self.subscribed.iter().any(|names| !names.is_empty())
     }

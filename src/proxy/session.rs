@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
@@ -23,6 +24,7 @@ use crate::resp::encode;
 use crate::resp::frame::{FrameWalker, Ignore};
 use crate::resp::request::{RequestScanner, Scanned};
 use crate::upstream::Pending;
+use crate::upstream::buffers::Share;
 use crate::upstream::clock::now_ms;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
@@ -141,6 +143,20 @@ pub struct Session<S> {
     now: u64,
     hits: u64,
     misses: u64,
+    opened: u64,
+    peer: Peer,
+    idle_timeout: Option<Duration>,
+    /// What its buffers count for among all.
+    share: Share,
+}
+
+/// Both ends of a client's connection, as CLIENT INFO shows them.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// The client's.
+    pub remote: String,
+    /// Ours.
+    pub local: String,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -154,9 +170,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         lanes: Arc<Lanes>,
         settings: &Settings,
         draining: Arc<AtomicBool>,
+        peer: Peer,
     ) -> Self {
+        let now = now_ms();
         let l1 = Arc::clone(lanes.l1());
         let place = lanes.base();
+        let mailbox: Arc<Mailbox> = Arc::default();
+        mailbox.heard(now);
         Self {
             stream,
             id,
@@ -168,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             place,
             lanes,
             draining,
-            mailbox: Arc::default(),
+            mailbox,
             resp2: true,
             name: None,
             replies: Replies::On,
@@ -197,9 +217,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             transaction: None,
             client_gone: false,
             closing: false,
-            now: 0,
+            now,
             hits: 0,
             misses: 0,
+            opened: now,
+            peer,
+            idle_timeout: settings.idle_timeout,
+            share: Share::default(),
         }
     }
 
@@ -242,6 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             self.out.append(&mut mail.out);
         }
+        self.lanes.buffers.release(&mut mail.share);
         let too_large = std::mem::take(&mut mail.too_large);
         drop(mail);
         if too_large {
@@ -274,7 +299,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             match scanner.scan(&input[at..]) {
                 Ok(Scanned::Incomplete) => {
-                    if input.len() - at >= STREAMED && self.start_streaming() {
+                    let held = input.len() - at;
+                    let much = held >= STREAMED || held > CHUNK && self.lanes.buffers.is_over();
+                    if much && self.start_streaming() {
                         scanner.reset();
                         continue;
                     }
@@ -402,6 +429,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Ok(())) => {
                     self.input.extend_from_slice(buf.filled());
                     self.now = now_ms();
+                    self.mailbox.heard(self.now);
                     Ok(true)
                 }
             }
@@ -461,6 +489,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.submit();
         self.count();
         progress |= self.poll_write(cx)?;
+        self.weigh();
+        if self.mailbox.take_idle_check() && self.is_idle_for_too_long() {
+            return Ok(Some(true));
+        }
         if self.client_gone && (self.blocking || self.is_transparent()) {
             return Ok(Some(true));
         }
@@ -469,6 +501,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Some(true));
         }
         Ok(progress.then_some(false))
+    }
+
+    /// Tells what its buffers hold.
+    fn weigh(&mut self) {
+        let own = self.own.as_ref().map_or(0, Own::held);
+        let held = self.input.capacity() + self.out.capacity() + self.bytes.capacity() + own;
+        self.lanes.buffers.hold(&mut self.share, held);
+    }
+
+    /// Whether the client has sent nothing for `idle_timeout` and waits for nothing.
+    fn is_idle_for_too_long(&self) -> bool {
+        let waits = !self.lane_idle() || !self.own_idle() || self.is_transparent();
+        self.idle_timeout.is_some_and(|timeout| {
+            !waits
+                && u128::from(self.now.saturating_sub(self.mailbox.heard_at()))
+                    > timeout.as_millis()
+        })
     }
 
     fn count(&mut self) {
@@ -518,9 +567,11 @@ impl<S> Drop for Session<S> {
         if self.l1_on && !writes.is_empty() {
             self.lanes.settle(&Settling::new(&self.l1, writes), None);
         }
+        self.lanes.buffers.release(&mut self.share);
         let mut mail = self.mailbox.lock();
         mail.cut = Some("the client is gone");
         mail.out = Vec::new();
+        self.lanes.buffers.release(&mut mail.share);
         drop(mail);
         self.mailbox.room.wake();
     }

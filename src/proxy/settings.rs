@@ -1,5 +1,7 @@
 //! What an operator can set about sessions.
 
+use std::time::Duration;
+
 /// What clients share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
@@ -23,6 +25,8 @@ pub enum Causality {
 pub struct Settings {
     /// What clients share.
     pub sharing: Sharing,
+    /// A client that has sent nothing for this long and waits for nothing is closed.
+    pub idle_timeout: Option<Duration>,
     /// How far causality goes; `None` is by session, or by process where connections are dedicated.
     pub causality: Option<Causality>,
 }
@@ -31,6 +35,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sharing: Sharing::Lane,
+            idle_timeout: None,
             causality: None,
         }
     }

@@ -30,6 +30,18 @@ pub fn bulk(out: &mut Vec<u8>, body: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends a verbatim text, which RESP2 clients get as a bulk string.
+pub fn verbatim(out: &mut Vec<u8>, text: &[u8], resp2: bool) {
+    if resp2 {
+        bulk(out, text);
+    } else {
+        header(out, b'=', text.len() as u64 + 4);
+        out.extend_from_slice(b"txt:");
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Appends a request: an array of bulk strings.
 pub fn request(out: &mut Vec<u8>, args: &[&[u8]]) {
     header(out, b'*', args.len() as u64);

@@ -374,6 +374,7 @@ impl Lane {
             l1: Arc::clone(l1),
             space: Arc::clone(&self.space),
             large: Arc::clone(&lanes.large),
+            buffers: Arc::clone(&lanes.buffers),
             output_limit: lanes.settings().output_limit,
             large_reply: lanes.settings().large_reply,
         };

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::breaker::{Breaker, State};
+use super::buffers::Buffers;
 use super::clock::now_ms;
 use super::connect::{ConnectError, Hello};
 use super::identity::{Accepts, Identity, LaneKey};
@@ -80,6 +81,8 @@ pub struct Lanes {
     l1: Arc<L1>,
     /// Keys to be read over own connections.
     pub large: Arc<LargeKeys>,
+    /// What all clients' buffers hold.
+    pub buffers: Arc<Buffers>,
     /// What the upstream has accepted.
     pub accepts: Accepts,
     breaker: Mutex<Breaker>,
@@ -96,6 +99,7 @@ impl Lanes {
     /// One line on what is wrong with the files that the endpoint names.
     pub fn new(endpoint: Endpoint, settings: Settings, l1: Arc<L1>) -> Result<Arc<Self>, String> {
         let breaker = Mutex::new(Breaker::new(settings.breaker.clone()));
+        let buffers = Arc::new(Buffers::new(settings.max_buffer_bytes));
         let tls = Mutex::new(read_tls(&endpoint)?.map(Arc::new));
         let ours = Mutex::new(read_ours(&endpoint)?);
         Ok(Arc::new(Self {
@@ -105,6 +109,7 @@ impl Lanes {
             settings,
             l1,
             large: Arc::default(),
+            buffers,
             accepts: Accepts::default(),
             breaker,
             hello: Mutex::default(),

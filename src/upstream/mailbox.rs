@@ -1,7 +1,11 @@
 //! Where a session's replies arrive: written by the lane's reader, taken by the session.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+
+use super::buffers::Share;
 
 /// What has arrived and was not taken yet.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub struct Mail {
     pub too_large: bool,
     /// The client is to be cut off, and why.
     pub cut: Option<&'static str>,
+    /// What `out` counts for among all buffers.
+    pub share: Share,
 }
 
 /// One session's mailbox.
@@ -27,6 +33,10 @@ pub struct Mailbox {
     waker: AtomicWaker,
     /// Wakes the lane when a client that it waits for has taken its bytes.
     pub room: AtomicWaker,
+    /// When the client last sent something, in milliseconds of the boot clock.
+    heard: AtomicU64,
+    /// The session is to see whether its client has been idle for too long.
+    idle_check: AtomicBool,
 }
 
 impl Mailbox {
@@ -38,6 +48,29 @@ impl Mailbox {
     /// The session wants to be woken when something arrives.
     pub fn register(&self, waker: &std::task::Waker) {
         self.waker.register(waker);
+    }
+
+    /// The client has sent something.
+    pub fn heard(&self, now: u64) {
+        self.heard.store(now, Ordering::Relaxed);
+    }
+
+    /// When the client last sent something, in milliseconds of the boot clock.
+    #[must_use]
+    pub fn heard_at(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Asks the session to see whether its client has been idle for too long.
+    pub fn ask_idle(&self) {
+        self.idle_check.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether that was asked since the last call.
+    #[must_use]
+    pub fn take_idle_check(&self) -> bool {
+        self.idle_check.load(Ordering::Relaxed) && self.idle_check.swap(false, Ordering::AcqRel)
     }
 
     /// Something arrived.

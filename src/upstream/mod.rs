@@ -15,6 +15,7 @@
 //! touch the queue under one short lock and get their replies through their mailbox.
 
 pub mod breaker;
+pub mod buffers;
 pub mod clock;
 pub mod connect;
 mod driver;

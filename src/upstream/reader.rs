@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::buffers::Buffers;
 use super::connect::{Hello, Parts};
 use super::large::LargeKeys;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mail, Mailbox};
 use super::push::{Applying, PushSink};
 use super::{FillKeys, Keys, Op, Pending};
 use crate::l1::{Fill, L1, Rule, Space, Unsettled};
@@ -46,6 +47,9 @@ enum Frame {
 /// A bulk that announces more than this holds up everybody behind it for too long to wait.
 const HUGE: usize = 64 << 20;
 
+/// Bytes waiting for one client from which on they are counted and bounded.
+const HEAVY: usize = 256 << 10;
+
 /// What a reader works with.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -55,6 +59,8 @@ pub struct Surroundings {
     pub space: Arc<Space>,
     /// Where it remembers keys with large replies.
     pub large: Arc<LargeKeys>,
+    /// What all clients' buffers hold.
+    pub buffers: Arc<Buffers>,
     /// Most bytes of replies kept for one client.
     pub output_limit: usize,
     /// A reply that announces more than this is large.
@@ -67,6 +73,7 @@ pub struct Reader {
     l1: Arc<L1>,
     space: Arc<Space>,
     large: Arc<LargeKeys>,
+    buffers: Arc<Buffers>,
     role: String,
     output_limit: usize,
     large_reply: usize,
@@ -99,6 +106,7 @@ impl Reader {
             l1: surroundings.l1,
             space: surroundings.space,
             large: surroundings.large,
+            buffers: surroundings.buffers,
             role,
             output_limit: surroundings.output_limit,
             large_reply: surroundings.large_reply,
@@ -305,11 +313,8 @@ impl Reader {
         if (plain.is_some() || !head.resp2) && !cut {
             mail.out.extend_from_slice(bytes);
         }
-        if mail.out.len() > self.output_limit {
-            mail.cut = Some(
-                "it reads slower than its replies come, and more than output_limit was waiting",
-            );
-            mail.out = Vec::new();
+        if mail.out.len() > HEAVY {
+            self.weigh(&mut mail);
         }
         if walked.done {
             mail.answered += 1;
@@ -339,6 +344,22 @@ impl Reader {
             self.large.add(hash);
         }
         Ok(Some((walked.consumed, walked.done)))
+    }
+
+    /// Cuts off a client for whom too much is waiting, by its own bound or by that of all together.
+    fn weigh(&self, mail: &mut Mail) {
+        let Mail { out, share, .. } = mail;
+        self.buffers.hold(share, out.capacity());
+        let reason = if mail.out.len() > self.output_limit {
+            "it reads slower than its replies come, and more than output_limit was waiting"
+        } else if self.buffers.is_over() {
+            "it reads slower than its replies come, and all clients together had more than max_buffer_bytes waiting"
+        } else {
+            return;
+        };
+        mail.cut = Some(reason);
+        mail.out = Vec::new();
+        self.buffers.release(&mut mail.share);
     }
 
     /// The reply under way has ended.

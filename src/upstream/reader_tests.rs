@@ -17,6 +17,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         space: l1.add_space(),
         l1,
         large: Arc::default(),
+        buffers: Arc::new(Buffers::new(1 << 20)),
         output_limit: 1 << 20,
         large_reply: 1 << 10,
     };

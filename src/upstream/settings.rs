@@ -105,6 +105,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Most bytes of replies kept for one client that reads slower than they come; past it the client is cut off.
     pub output_limit: usize,
+    /// Most bytes held for all clients together.
+    pub max_buffer_bytes: usize,
     /// A reply whose header announces more than this is read over an own connection, where back-pressure applies.
     pub large_reply: usize,
     /// How long, in all, the lane's reader waits for one client that takes a reply slower than it arrives.
@@ -126,6 +128,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),
             output_limit: 64 << 20,
+            max_buffer_bytes: 256 << 20,
             large_reply: 1 << 20,
             lane_stall_limit: Duration::from_millis(100),
             lane_overdue: Duration::from_millis(500),

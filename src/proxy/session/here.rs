@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Session;
 use crate::command::Class;
 use crate::resp::encode;
+use crate::upstream::identity::Identity;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers what concerns the connection alone; whether this was such a command.
@@ -60,8 +61,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 None => encode::nil(&mut self.out, self.resp2),
             },
             (b"ID", 2) => encode::header(&mut self.out, b':', self.id),
+            (b"INFO", 2) => {
+                let line = self.info();
+                encode::verbatim(&mut self.out, line.as_bytes(), self.resp2);
+            }
             _ => return false,
         }
         true
+    }
+
+    /// What CLIENT INFO says of this client, in the server's own form; what only a server knows is 0.
+    fn info(&self) -> String {
+        let user = match &self.place.identity {
+            Identity::User(user) => user.to_string(),
+            Identity::Ours => {
+                let ours = self.lanes.credentials(&self.place.identity);
+                ours.and_then(|ours| ours.user)
+                    .unwrap_or_else(|| "default".to_owned())
+            }
+        };
+        let name = String::from_utf8_lossy(self.name.as_deref().unwrap_or_default());
+        format!(
+            "id={} addr={} laddr={} fd=-1 name={name} age={} idle=0 flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
+             qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
+             cmd=client|info user={user} redir=-1 resp={}\n",
+            self.id,
+            self.peer.remote,
+            self.peer.local,
+            self.now.saturating_sub(self.opened) / 1000,
+            self.place.db,
+            if self.resp2 { 2 } else { 3 },
+        )
     }
 }
