@@ -16,6 +16,7 @@ use super::own::{Effect, Expect, Own};
 use crate::command::{self, Class, Row};
 use crate::l1::settings::Mode;
 use crate::l1::{L1, Rule};
+use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::resp::request::{RequestScanner, Scanned};
 use crate::upstream::clock::now_ms;
@@ -204,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Queues a lane command; a `repeatable` one is a GET.
-    fn queue(&mut self, request: &[u8], repeatable: bool, op: Op) {
+    fn queue(&mut self, request: &[u8], shape: Shape, repeatable: bool, op: Op) {
         self.sent += 1;
         if repeatable {
             self.queued_repeat.clear();
@@ -216,32 +217,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             session,
             sent: self.now,
             resp2: self.resp2,
+            shape,
             repeatable,
             op,
         });
     }
 
-    /// Announces a write of these keys and gives their hashes.
-    fn begin_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> Vec<u64> {
+    /// Announces a write of these keys and gives their hashes; `None` when they cannot be told.
+    fn begin_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> Option<Vec<u64>> {
+        let written = row.written(request, args)?;
         if !self.l1_on {
-            return Vec::new();
+            return Some(Vec::new());
         }
-        row.key_positions(args.len())
-            .filter_map(|at| args.get(at))
-            .map(|key| {
-                let key = &request[key.clone()];
-                let hash = self.l1.hash(key);
-                self.l1.begin_write(hash, key);
-                hash
-            })
-            .collect()
+        let hashes = written.map(|at| {
+            let key = &request[args[at].clone()];
+            let hash = self.l1.hash(key);
+            self.l1.begin_write(hash, key);
+            hash
+        });
+        Some(hashes.collect())
     }
 
     fn command(&mut self, request: &[u8], args: &[Range<usize>], no_lane: bool) -> Flow {
-        let Some(name) = args.first() else {
+        if args.is_empty() {
             return Flow::Done;
-        };
-        let row = command::find(&request[name.clone()]);
+        }
+        let row = command::of(request, args);
+        let shape = row.map_or(Shape::Generic, |row| row.shape(args.len()));
         let own_state = self.pinned
             || self.watching
             || self.transaction.is_some()
@@ -263,18 +265,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 (Class::Get | Class::Mget | Class::LaneRead, _) => {
                     self.flush_deferred();
-                    self.queue(request, false, Op::Relay);
+                    self.queue(request, shape, false, Op::Relay);
                     return Flow::Done;
                 }
-                (Class::LaneWrite, Some(row)) => {
+                (Class::LaneWrite, Some(row)) if row.written(request, args).is_some() => {
                     self.flush_deferred();
-                    let keys = self.begin_write(row, request, args);
+                    let keys = self.begin_write(row, request, args).unwrap_or_default();
                     let keys = if let [hash] = keys[..] {
                         Keys::One(hash)
                     } else {
                         Keys::Many(keys.into())
                     };
-                    self.queue(request, false, Op::Write(keys));
+                    self.queue(request, shape, false, Op::Write(keys));
                     return Flow::Done;
                 }
                 _ => {}
@@ -494,6 +496,7 @@ impl<S> Drop for Session<S> {
                     session: None,
                     sent: now_ms(),
                     resp2: false,
+                    shape: Shape::Generic,
                     repeatable: false,
                     op,
                 }],

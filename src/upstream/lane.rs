@@ -32,6 +32,7 @@ use super::settings::{Endpoint, Settings};
 use super::{Op, Pending};
 use crate::l1::L1;
 use crate::l1::settings::Mode;
+use crate::resp::downgrade::Shape;
 
 /// Bytes read from the upstream at a time.
 const READ_CHUNK: usize = 64 * 1024;
@@ -383,6 +384,7 @@ impl Driver<'_> {
                 session: None,
                 sent: now,
                 resp2: false,
+                shape: Shape::Generic,
                 repeatable: false,
                 op: Op::Probe,
             }];

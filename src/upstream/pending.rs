@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::mailbox::Mailbox;
+use crate::resp::downgrade::Shape;
 
 /// The keys of a tracked read, in the order of its arguments.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub struct Pending {
     pub sent: u64,
     /// The client speaks RESP2.
     pub resp2: bool,
+    /// How its RESP2 reply differs.
+    pub shape: Shape,
     /// A GET: harmless to send again.
     pub repeatable: bool,
     /// What its reply does.

@@ -238,9 +238,13 @@ impl Reader {
                 consumed,
                 done: true,
             },
-            None if head.resp2 && !cut => self
-                .walker
-                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?,
+            None if head.resp2 && !cut => {
+                if !self.walker.in_frame() {
+                    self.downgrade = Downgrade::new(head.shape);
+                }
+                self.walker
+                    .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+            }
             None => self.walker.walk(buf, &mut Ignore)?,
         };
         if walked.consumed == 0 {
@@ -284,7 +288,6 @@ impl Reader {
         self.frame = Frame::None;
         self.relayed = false;
         self.discarding = false;
-        self.downgrade = Downgrade::default();
         let error = std::mem::take(&mut self.error);
         let parts = std::mem::take(&mut self.parts);
         let head = self

@@ -28,6 +28,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         session: Some(Arc::clone(&session)),
         sent: 1,
         resp2: true,
+        shape: crate::resp::downgrade::Shape::Generic,
         repeatable: true,
         op: Op::Fill(Box::new(keys)),
     });

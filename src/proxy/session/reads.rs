@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Deferred, Session};
 use crate::l1::{Lookup, Rule};
+use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::upstream::{FillKeys, Op};
 
@@ -31,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         for read in std::mem::take(&mut self.deferred) {
             self.misses += 1;
-            self.queue(&read.request, !read.array, Op::Relay);
+            self.queue(&read.request, Shape::Generic, !read.array, Op::Relay);
         }
     }
 
@@ -74,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .count()
                 > 0;
         if !admitted {
-            self.queue(request, !array, Op::Relay);
+            self.queue(request, Shape::Generic, !array, Op::Relay);
             return;
         }
         let keys: Vec<Box<[u8]>> = keys.iter().map(|key| request[key.clone()].into()).collect();
@@ -87,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let epoch = self.l1.epoch();
         self.queue(
             request,
+            Shape::Generic,
             !array,
             Op::Fill(Box::new(FillKeys { keys, array, epoch })),
         );

@@ -11,6 +11,7 @@ use super::{OUTPUT_WINDOW, SCRATCH, Session};
 use crate::command::{Class, Row};
 use crate::l1::Rule;
 use crate::proxy::own::{Effect, Ended, Expect, Own};
+use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::upstream::connect::open_own;
 use crate::upstream::{Op, Pending};
@@ -80,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let in_transaction = self.transaction.is_some();
         let unary = args.len() == 1;
-        self.blocking = row.is_some_and(|row| row.blocking) && !in_transaction;
+        self.blocking = row.is_some_and(Row::blocking) && !in_transaction;
         let sub = args
             .get(1)
             .map(|range| request[range.clone()].to_ascii_uppercase())
@@ -91,18 +92,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::LaneWrite | Class::OwnWrite if in_transaction => {
                 if let (Some(row), Some(queued)) = (row, &mut self.transaction) {
                     // Announced when EXEC is sent; until then nothing is changed.
-                    let keys = row.key_positions(args.len()).filter_map(|at| args.get(at));
-                    queued
-                        .keys
-                        .extend(keys.map(|key| self.l1.hash(&request[key.clone()])));
+                    let keys = row.written(request, args);
+                    queued.unknown |= keys.is_none();
+                    queued.keys.extend(
+                        keys.into_iter()
+                            .flatten()
+                            .map(|at| self.l1.hash(&request[args[at].clone()])),
+                    );
                 }
             }
             Class::LaneWrite | Class::OwnWrite => {
-                effect.keys = row
-                    .map(|row| self.begin_write(row, request, args))
-                    .unwrap_or_default();
+                match row.and_then(|row| self.begin_write(row, request, args)) {
+                    Some(keys) => effect.keys = keys,
+                    None => effect.unknown = true,
+                }
             }
-            Class::OwnUnknown => effect.unknown = true,
+            Class::LaneUnknown | Class::OwnUnknown => effect.unknown = true,
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
             Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
             Class::Exec if unary => {
@@ -199,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             session,
             sent: self.now,
             resp2: false,
+            shape: Shape::Generic,
             repeatable: false,
             op: Op::Marker { release, open },
         });
