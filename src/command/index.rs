@@ -7,57 +7,59 @@ use super::table::GROUPS;
 /// A power of two, and four times the rows there are, so that few names meet.
 const SLOTS: usize = 1024;
 
-/// A row's group and its number in it, counted from 1; 0 for none.
-static INDEX: [u16; SLOTS] = build();
+static INDEX: [Option<&Row>; SLOTS] = build();
 
 /// The row of the command called `name`, in any case.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static Row> {
     let mut slot = slot(name);
-    loop {
-        let entry = INDEX[slot];
-        if entry == 0 {
-            return None;
-        }
-        let row = &GROUPS[usize::from(entry >> 8)][usize::from(entry & 0xff) - 1];
+    while let Some(row) = INDEX[slot] {
         if row.name.as_bytes().eq_ignore_ascii_case(name) {
             return Some(row);
         }
         slot = (slot + 1) % SLOTS;
     }
+    None
 }
 
 const fn slot(name: &[u8]) -> usize {
     // Without this bit a letter is the same in both cases.
     const FOLD: u64 = 0xdfdf_dfdf_dfdf_dfdf;
-    let (head, tail) = if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        (u64::from_le_bytes(*head), u64::from_le_bytes(*tail))
-    } else if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        (
-            u32::from_le_bytes(*head) as u64,
-            u32::from_le_bytes(*tail) as u64,
-        )
-    } else if let [first, .., last] = name {
-        (*first as u64, (name[1] as u64) << 8 | *last as u64)
-    } else {
-        (name.len() as u64, 0)
+    let (head, tail) = match name {
+        [] => (0, 0),
+        [only] => (*only as u64, 0),
+        [first, second, .., last] if name.len() < 4 => {
+            (*first as u64, (*second as u64) << 8 | *last as u64)
+        }
+        [first, second] => (*first as u64, *second as u64),
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => (half(name.first_chunk()), half(name.last_chunk())),
+        },
     };
     let mixed = ((head & FOLD) ^ (tail & FOLD).rotate_left(29)) + name.len() as u64;
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize % SLOTS
 }
 
-const fn build() -> [u16; SLOTS] {
-    let mut index = [0; SLOTS];
+const fn half(bytes: Option<&[u8; 4]>) -> u64 {
+    match bytes {
+        Some(bytes) => u32::from_le_bytes(*bytes) as u64,
+        None => 0,
+    }
+}
+
+const fn build() -> [Option<&'static Row>; SLOTS] {
+    let mut index = [None; SLOTS];
     let mut group = 0;
     while group < GROUPS.len() {
         let mut row = 0;
         while row < GROUPS[group].len() {
-            assert!(row < 0xff, "more rows in a group than the index can count");
-            let mut at = slot(GROUPS[group][row].name.as_bytes());
-            while index[at] != 0 {
+            let found = &GROUPS[group][row];
+            let mut at = slot(found.name.as_bytes());
+            while index[at].is_some() {
                 at = (at + 1) % SLOTS;
             }
-            index[at] = (group as u16) << 8 | (row as u16 + 1);
+            index[at] = Some(found);
             row += 1;
         }
         group += 1;

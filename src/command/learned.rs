@@ -31,8 +31,10 @@ pub struct Learned {
 pub struct Known {
     /// Number of arguments as in [`Row`](super::Row::arity).
     pub arity: i16,
-    /// What it says of it, without [`Flags::RANDOM`].
+    /// What it says of it, without [`Flags::RANDOM`]; of [`Flags::MAY_REPLICATE`] servers say nothing.
     pub flags: Flags,
+    /// A module's: its specifications are made up of first, last and step, and call every key changed.
+    module: bool,
     specs: Vec<Spec<Box<str>>>,
 }
 
@@ -114,18 +116,18 @@ impl Known {
             return None;
         };
         let mut flags = Flags::default();
-        let mut movable = false;
+        let (mut movable, mut module) = (false, false);
         for word in words {
             let Item::Text(word) = word else { continue };
             flags = flags.with(match *word {
                 b"write" => Flags::WRITE,
                 b"readonly" => Flags::READONLY,
                 b"blocking" => Flags::BLOCKING,
-                b"may_replicate" => Flags::MAY_REPLICATE,
                 b"admin" => Flags::ADMIN,
                 _ => Flags::default(),
             });
             movable |= *word == b"movablekeys";
+            module |= *word == b"module";
         }
         let access = if flags.has(Flags::WRITE) {
             Access::Write
@@ -155,6 +157,7 @@ impl Known {
         Some(Self {
             arity: i16::try_from(*arity).ok()?,
             flags,
+            module,
             specs,
         })
     }
@@ -165,12 +168,13 @@ impl Known {
         takes(self.arity, arguments)
     }
 
-    /// Whether it surely changes no data.
+    /// Whether it surely changes no data. PFCOUNT is a read for the server and changes its keys.
     #[must_use]
     pub fn readonly(&self) -> bool {
+        let changes = |spec: &Spec<_>| spec.access == Access::Write;
         self.flags.has(Flags::READONLY)
             && !self.flags.has(Flags::WRITE)
-            && !self.flags.has(Flags::MAY_REPLICATE)
+            && (self.module || !self.specs.iter().any(changes))
     }
 
     /// The positions of all keys that a request names; `None` where they cannot all be told.

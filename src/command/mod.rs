@@ -113,6 +113,12 @@ impl Flags {
         self.0 & flags.0 == flags.0
     }
 
+    /// Without `flags`.
+    #[must_use]
+    pub const fn without(self, flags: Self) -> Self {
+        Self(self.0 & !flags.0)
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn with(self, flags: Self) -> Self {

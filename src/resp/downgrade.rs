@@ -46,7 +46,8 @@ pub struct Downgrade {
     /// The shapes of the replies inside EXEC's that are still to come.
     queued: Option<std::vec::IntoIter<Shape>>,
     top: Top,
-    /// Where the element under way stands: inside so many aggregates of the reply; `None` for EXEC's own header.
+    /// Where the element under way stands: inside so many aggregates of the reply; `None` for EXEC's own header, and
+    /// where it does not matter.
     depth: Option<usize>,
     /// Elements of the reply that have begun.
     begun: u64,
@@ -84,15 +85,13 @@ impl Downgrade {
 
     /// A null where the element under way stands is a null array.
     fn null_is_array(&self) -> bool {
-        match self.depth {
-            None => true,
-            Some(depth) => match self.shape {
-                Shape::Generic | Shape::Pairs => false,
-                Shape::NullArray => depth == 0,
-                Shape::NullElements => depth == 1,
-                Shape::NullFourth => depth == 1 && self.begun == 4,
-                Shape::Streams => true,
-            },
+        match (self.depth, self.shape) {
+            (None, _) => self.queued.is_some(),
+            (_, Shape::Generic | Shape::Pairs) => false,
+            (Some(depth), Shape::NullArray) => depth == 0,
+            (Some(depth), Shape::NullElements) => depth == 1,
+            (Some(depth), Shape::NullFourth) => depth == 1 && self.begun == 4,
+            (_, Shape::Streams) => true,
         }
     }
 }
@@ -128,18 +127,10 @@ impl Downgrading<'_> {
             _ => self.array(count),
         }
     }
-}
 
-impl Sink for Downgrading<'_> {
-    fn element(&mut self, kind: u8, depth: usize) {
+    /// Finds where an element stands in the shape, and writes what comes before it.
+    fn place(&mut self, kind: u8, depth: usize) {
         let state = &mut *self.state;
-        if state.attribute.is_some_and(|described| depth > described) {
-            return;
-        }
-        state.attribute = (kind == b'|').then_some(depth);
-        if kind == b'|' {
-            return;
-        }
         state.depth = match &mut state.queued {
             None => Some(depth),
             Some(shapes) => {
@@ -162,6 +153,25 @@ impl Sink for Downgrading<'_> {
             }
             Top::Map if state.begun % 2 == 1 => self.array(2),
             _ => {}
+        }
+    }
+}
+
+impl Sink for Downgrading<'_> {
+    #[inline]
+    fn element(&mut self, kind: u8, depth: usize) {
+        if self.state.attribute.is_some() || kind == b'|' {
+            let within = |described| depth > described;
+            if self.state.attribute.is_some_and(within) {
+                return;
+            }
+            self.state.attribute = (kind == b'|').then_some(depth);
+            if kind == b'|' {
+                return;
+            }
+        }
+        if self.state.shape != Shape::Generic || self.state.queued.is_some() {
+            self.place(kind, depth);
         }
     }
 

@@ -22,15 +22,16 @@ fn keys(known: &Known, line: &str) -> Option<Vec<usize>> {
 
 /// One command without specifications, as servers before 7.0 give it.
 fn plain(name: &str, arity: i64, flags: &[&str], first: i64, last: i64, step: i64) -> String {
-    let mut out = format!(
-        "*6\r\n${}\r\n{name}\r\n:{arity}\r\n*{}\r\n",
-        name.len(),
-        flags.len()
-    );
-    for flag in flags {
-        out += &format!("+{flag}\r\n");
-    }
-    out + &format!(":{first}\r\n:{last}\r\n:{step}\r\n")
+    let words = flags.join("\r\n+");
+    let words = if flags.is_empty() {
+        words
+    } else {
+        format!("+{words}\r\n")
+    };
+    let (length, count) = (name.len(), flags.len());
+    format!(
+        "*6\r\n${length}\r\n{name}\r\n:{arity}\r\n*{count}\r\n{words}:{first}\r\n:{last}\r\n:{step}\r\n"
+    )
 }
 
 fn learn(entries: &[String]) -> Learned {
@@ -76,7 +77,7 @@ fn what_makes_no_sense_is_left_out() {
         "*0\r\n".into(),
         plain("huge", 1 << 40, &[], 0, 0, 0),
         plain(&"x".repeat(500), 1, &[], 0, 0, 0),
-        plain("far", -1, &["write"], 1 << 40, 1, 1),
+        plain("far", -1, &["write"], 1 << 40, -1, 1),
         plain("odd", -1, &["write"], 3, 1, 1),
         plain("ok", -1, &["write"], 3, -1, 1),
     ]);
