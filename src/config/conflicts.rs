@@ -27,19 +27,22 @@ fn says(draft: &Draft, key: &'static str, what: &str) -> Failure {
 
 /// nearside's own password stands in the URL or in a file.
 fn password_is_given_once(draft: &Draft) -> Result<(), Failure> {
-    let named = match (&draft.password_file, &draft.upstream) {
-        (None, _) if draft.username.is_some() => {
+    let file = draft.password_file.is_some();
+    match &draft.upstream {
+        _ if draft.username.is_some() && !file => {
             let what = "names a user without a password; give password_file too";
-            return Err(says(draft, "username", what));
+            Err(says(draft, "username", what))
         }
-        (None, _) | (_, None) => return Ok(()),
-        (Some(_), Some(Choice::Private)) => "is given, but a private redis-server has no password",
-        (Some(_), Some(Choice::Endpoint(endpoint))) if endpoint.credentials.is_some() => {
-            "is given, and upstream has a password too; leave one of them out"
+        Some(Choice::Private) if file => {
+            let what = "is given, but a private redis-server has no password";
+            Err(says(draft, "password_file", what))
         }
-        (Some(_), Some(Choice::Endpoint(_))) => return Ok(()),
-    };
-    Err(says(draft, "password_file", named))
+        Some(Choice::Endpoint(endpoint)) if file && endpoint.credentials.is_some() => {
+            let what = "is given, and upstream has a password too; leave one of them out";
+            Err(says(draft, "password_file", what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// TLS has an upstream that speaks it, and a certificate its key.

@@ -20,6 +20,9 @@ impl fmt::Display for FrameError {
 
 /// What a walk tells of the frame it goes through.
 pub trait Sink {
+    /// An element of this kind begins, inside `depth` aggregates. What an attribute holds is one deeper than the
+    /// element that it describes, which follows it.
+    fn element(&mut self, _kind: u8, _depth: usize) {}
     /// A header of a bulk or aggregate (`$ = ! * ~ % > |`) with its count, -1 for the RESP2 nulls.
     fn header(&mut self, kind: u8, n: i64);
     /// A whole short line: `_`, `#`, `,` or `(`; `text` without kind and line break.
@@ -53,6 +56,9 @@ enum Within {
     /// Inside a bulk's body: bytes of it and then of its line break that are missing.
     Body { left: u64, ending: u8 },
 }
+
+/// Marks a count of what is missing as an attribute's: it stands before an element and is none itself.
+const ATTRIBUTE: u64 = 1 << 63;
 
 /// How far one call went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,10 +171,14 @@ impl FrameWalker {
     fn close(&mut self) -> bool {
         while let Some(left) = self.open.last_mut() {
             *left -= 1;
-            if *left > 0 {
+            let attribute = *left & ATTRIBUTE != 0;
+            if *left & !ATTRIBUTE > 0 {
                 return false;
             }
             self.open.pop();
+            if attribute {
+                return false;
+            }
         }
         self.begun = false;
         true
@@ -180,6 +190,7 @@ impl FrameWalker {
         if matches!(kind, b'+' | b'-' | b':') {
             self.within = Within::Line { cr: false };
             self.begun = true;
+            sink.element(kind, self.open.len());
             let (used, ended, cr) = line_end(buf, false);
             sink.line(&buf[..used]);
             self.within = if ended {
@@ -202,6 +213,7 @@ impl FrameWalker {
         let text = &buf[1..lf - 1];
         match kind {
             b'_' | b'#' | b',' | b'(' => {
+                sink.element(kind, self.open.len());
                 sink.scalar(kind, text);
                 Ok((lf + 1, true))
             }
@@ -209,6 +221,7 @@ impl FrameWalker {
                 let n = parse_integer(text)
                     .filter(|n| *n >= -1)
                     .ok_or(FrameError("a bulk length that is no number"))?;
+                sink.element(kind, self.open.len());
                 sink.header(kind, n);
                 if n >= 0 {
                     self.within = Within::Body {
@@ -222,15 +235,18 @@ impl FrameWalker {
                 let n = parse_integer(text)
                     .filter(|n| (-1..=1 << 40).contains(n))
                     .ok_or(FrameError("an aggregate length that is no number"))?;
+                sink.element(kind, self.open.len());
                 sink.header(kind, n);
-                let mut elements =
-                    n.max(0).unsigned_abs() * if matches!(kind, b'%' | b'|') { 2 } else { 1 };
-                // An attribute stands before the element it describes and does not count as one.
-                elements += u64::from(kind == b'|');
+                let count = n.max(0).unsigned_abs();
+                let (elements, mark) = match kind {
+                    b'%' => (count * 2, 0),
+                    b'|' => (count * 2, ATTRIBUTE),
+                    _ => (count, 0),
+                };
                 if elements > 0 {
-                    self.open.push(elements);
+                    self.open.push(elements | mark);
                 }
-                Ok((lf + 1, elements == 0))
+                Ok((lf + 1, elements == 0 && kind != b'|'))
             }
             _ => Err(FrameError("an unknown kind of frame")),
         }

@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::lanes::Lanes;
 use super::settings::{Address, Credentials, Settings};
+use crate::command::learned::Learned;
 use crate::resp::downgrade::Downgrade;
 use crate::resp::encode;
 use crate::resp::frame::{FrameWalker, Sink};
@@ -295,9 +296,9 @@ async fn introduce(
         let (parts, raw) = must(stream, &args).await?;
         hello = Hello::from_parts(&parts.bulks);
         // The last of its fields.
-        const FIELD: &[u8] = b"$7\r\nmodules\r\n";
-        if let Some(at) = raw.windows(FIELD.len()).position(|field| field == FIELD) {
-            hello.modules = raw[at + FIELD.len()..].to_vec();
+        let field = b"$7\r\nmodules\r\n";
+        if let Some(at) = raw.windows(field.len()).position(|found| found == field) {
+            hello.modules = raw[at + field.len()..].to_vec();
         }
     } else if let Some(credentials) = credentials {
         let mut args: Vec<&[u8]> = vec![b"AUTH"];
@@ -350,6 +351,10 @@ pub async fn open_lane(
             untracked = call(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])
                 .await?
                 .error();
+        }
+        // Before the first client: what is not in the table is looked up in this.
+        if let Some(learned) = Learned::parse(&call_raw(&mut stream, &[b"COMMAND"]).await?.1) {
+            lanes.learn(learned);
         }
         Ok((stream, hello, untracked))
     };

@@ -16,6 +16,7 @@ use super::reader::{LaneEnd, Reader};
 use super::{Op, Pending};
 use crate::l1::Settling;
 use crate::l1::settings::Mode;
+use crate::resp::downgrade::Shape;
 
 /// Bytes read from the upstream at a time.
 const READ_CHUNK: usize = 64 * 1024;
@@ -129,6 +130,7 @@ impl<'a> Driver<'a> {
                 sent: now,
                 resp2: false,
                 silent: true,
+                shape: Shape::Generic,
                 repeatable: false,
                 reads: None,
                 op: Op::Probe,

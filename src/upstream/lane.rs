@@ -31,6 +31,7 @@ use super::reader::{LaneEnd, Reader, Surroundings};
 use super::{Op, Pending, refuse};
 use crate::l1::settings::Mode;
 use crate::l1::{Settling, Space};
+use crate::resp::downgrade::Shape;
 
 /// How long until a lane that was refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
@@ -218,6 +219,7 @@ impl Lane {
                 sent: now_ms(),
                 resp2: false,
                 silent: true,
+                shape: Shape::Generic,
                 repeatable: false,
                 reads: None,
                 op: Op::Marker(settling),
@@ -297,7 +299,7 @@ impl Lane {
                 }
                 Err(ConnectError::Refused(reason)) => {
                     self.lanes.breaker().lock().succeeded();
-                    self.refuse(reason);
+                    self.refuse(&reason);
                     sleep(REFUSED_RETRY).await;
                 }
                 Err(ConnectError::Unreachable(reason)) => {
@@ -316,14 +318,14 @@ impl Lane {
         std::mem::replace(&mut self.queue.lock().standing, standing)
     }
 
-    fn refuse(&self, reason: String) {
+    fn refuse(&self, reason: &str) {
         let address = &self.lanes.endpoint().address;
         let of_the_user = ["WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password"];
         let locked_out = of_the_user.iter().any(|word| reason.starts_with(word));
         self.locked_out.store(locked_out, Ordering::Release);
         let error = format!("UNAVAILABLE upstream {address}: {reason}");
         let was = self.stand(Standing::Refused {
-            reason: reason.clone(),
+            reason: reason.to_owned(),
         });
         if !matches!(was, Standing::Refused { .. }) {
             tracing::warn!(upstream = %address, reason, "no lane: L1 is off, each session gets a connection of its own");

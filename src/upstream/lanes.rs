@@ -31,6 +31,7 @@ use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::settings::{Address, Credentials, Endpoint, Settings};
 use super::tls::{self, Connector};
+use crate::command::learned::Learned;
 use crate::l1::{L1, Rule, Settling};
 
 /// A session's place on a lane.
@@ -87,6 +88,7 @@ pub struct Lanes {
     pub accepts: Accepts,
     breaker: Mutex<Breaker>,
     hello: Mutex<Arc<Hello>>,
+    learned: Mutex<Arc<Learned>>,
     registry: Mutex<Registry>,
     up: Mutex<Vec<Arc<Lane>>>,
     up_count: AtomicUsize,
@@ -113,6 +115,7 @@ impl Lanes {
             accepts: Accepts::default(),
             breaker,
             hello: Mutex::default(),
+            learned: Mutex::default(),
             registry: Mutex::default(),
             up: Mutex::default(),
             up_count: AtomicUsize::new(0),
@@ -171,6 +174,16 @@ impl Lanes {
     #[must_use]
     pub fn hello(&self) -> Arc<Hello> {
         Arc::clone(&self.hello.lock())
+    }
+
+    /// What the upstream says of its commands; nothing before the first lane.
+    #[must_use]
+    pub fn learned(&self) -> Arc<Learned> {
+        Arc::clone(&self.learned.lock())
+    }
+
+    pub(super) fn learn(&self, learned: Learned) {
+        *self.learned.lock() = Arc::new(learned);
     }
 
     /// The place of clients that send neither AUTH nor SELECT.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::mailbox::Mailbox;
 use crate::l1::{L1, Settling, Unsettled};
+use crate::resp::downgrade::Shape;
 
 /// The keys of a tracked read, in the order of its arguments.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ pub struct Pending {
     pub sent: u64,
     /// The client speaks RESP2.
     pub resp2: bool,
+    /// How its reply differs in RESP2.
+    pub shape: Shape,
     /// The client has asked for no reply.
     pub silent: bool,
     /// A GET: harmless to send again.

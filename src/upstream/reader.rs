@@ -69,6 +69,10 @@ pub struct Surroundings {
 
 /// See the module's header.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the reply under way"
+)]
 pub struct Reader {
     l1: Arc<L1>,
     space: Arc<Space>,
@@ -301,9 +305,13 @@ impl Reader {
                 consumed,
                 done: true,
             },
-            None if head.resp2 && !cut => self
-                .walker
-                .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?,
+            None if head.resp2 && !cut => {
+                if !self.walker.in_frame() {
+                    self.downgrade = Downgrade::new(head.shape);
+                }
+                self.walker
+                    .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+            }
             None => self.walker.walk(buf, &mut Ignore)?,
         };
         if walked.consumed == 0 {
@@ -369,7 +377,6 @@ impl Reader {
         self.discarding = false;
         self.huge = false;
         self.reply_bytes = 0;
-        self.downgrade = Downgrade::default();
         let error = std::mem::take(&mut self.error);
         let parts = std::mem::take(&mut self.parts);
         let head = self

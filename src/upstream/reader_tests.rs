@@ -33,6 +33,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         sent: 1,
         resp2: true,
         silent: false,
+        shape: crate::resp::downgrade::Shape::Generic,
         repeatable: true,
         reads: None,
         op: Op::Fill(Box::new(keys)),

@@ -87,6 +87,10 @@ pub struct PasswordFile {
 
 /// Which upstream was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is read at the start"
+)]
 pub enum Choice {
     /// A redis-server of nearside's own for as long as it runs.
     Private,

@@ -33,23 +33,17 @@ impl std::fmt::Debug for Connector {
 /// One line on which file or name is wrong, and how.
 pub fn connector(tls: &Tls, host: &str) -> Result<Connector, String> {
     let mut roots = RootCertStore::empty();
-    match &tls.ca_file {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| wrong(path, &error.to_string()))?;
-            }
+    if let Some(path) = &tls.ca_file {
+        for certificate in certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| wrong(path, &error.to_string()))?;
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            let (added, _) = roots.add_parsable_certificates(found.certs);
-            if added == 0 {
-                return Err(
-                    "no certificate authorities are installed on this system; give tls.ca_file"
-                        .to_owned(),
-                );
-            }
+    } else {
+        let found = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            let what = "no certificate authorities are installed on this system; give tls.ca_file";
+            return Err(what.to_owned());
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -4,4 +4,5 @@ mod coherence;
 mod config;
 mod private;
 mod support;
+mod table;
 mod unreachable;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
 use crate::l1::{Lookup, Rule};
+use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::resp::frame::{FrameWalker, Ignore};
 use crate::upstream::Op;
@@ -126,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         } else {
             let silent = std::mem::replace(&mut self.silent, partial.silent);
-            self.queue(&partial.request, false, None, Op::Relay);
+            self.queue(&partial.request, false, None, Shape::Generic, Op::Relay);
             self.silent = silent;
         }
         Ok(())

@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::Session;
 use crate::command::Row;
+use crate::resp::downgrade::Shape;
 use crate::upstream::lane::Closed;
 use crate::upstream::lanes::Seat;
 use crate::upstream::{Op, Pending};
@@ -69,7 +70,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Queues a lane command; a `repeatable` one is a GET, and `reads` is the hash of the key that a read names.
-    pub(super) fn queue(&mut self, request: &[u8], repeatable: bool, reads: Option<u64>, op: Op) {
+    pub(super) fn queue(
+        &mut self,
+        request: &[u8],
+        repeatable: bool,
+        reads: Option<u64>,
+        shape: Shape,
+        op: Op,
+    ) {
         self.sent += 1;
         if repeatable {
             self.queued_repeat.clear();
@@ -80,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             session: Some(Arc::clone(&self.mailbox)),
             sent: self.now,
             resp2: self.resp2,
+            shape,
             silent: self.silent,
             repeatable: repeatable && !self.silent,
             reads,
@@ -87,19 +96,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
     }
 
-    /// Announces a write of these keys and gives their hashes.
-    pub(super) fn begin_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> Vec<u64> {
+    /// Announces a write of the keys that a request changes and gives their hashes; `None` where they cannot be told,
+    /// and nothing is announced.
+    pub(super) fn begin_write(
+        &self,
+        row: &Row,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> Option<Vec<u64>> {
         if !self.l1_on {
-            return Vec::new();
+            return Some(Vec::new());
         }
-        row.key_positions(args.len())
-            .filter_map(|at| args.get(at))
-            .map(|key| {
-                let key = &request[key.clone()];
-                let hash = self.l1.hash(key);
-                self.l1.begin_write(hash, key);
-                hash
-            })
-            .collect()
+        let keys = row.written(request, args)?.map(|at| {
+            let key = &request[args[at].clone()];
+            let hash = self.l1.hash(key);
+            self.l1.begin_write(hash, key);
+            hash
+        });
+        Some(keys.collect())
     }
 }

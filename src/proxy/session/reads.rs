@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Deferred, Flow, Session};
 use crate::l1::{Lookup, Rule};
 use crate::proxy::own::Expect;
+use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::upstream::{FillKeys, Op};
 
@@ -41,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.misses += 1;
             self.silent = read.silent;
             let reads = (!read.array).then(|| self.l1.hash(&read.request[read.keys[0].clone()]));
-            self.queue(&read.request, !read.array, reads, Op::Relay);
+            self.queue(&read.request, !read.array, reads, Shape::Generic, Op::Relay);
         }
         self.silent = silent;
     }
@@ -129,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 keys.iter().filter(admits).count() > 0
             });
         if !admitted {
-            self.queue(request, !array, reads, Op::Relay);
+            self.queue(request, !array, reads, Shape::Generic, Op::Relay);
             return;
         }
         let keys: Vec<Box<[u8]>> = keys.iter().map(|key| request[key.clone()].into()).collect();
@@ -141,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let epoch = self.l1.epoch();
         let fill = Op::Fill(Box::new(FillKeys { keys, array, epoch }));
-        self.queue(request, !array, reads, fill);
+        self.queue(request, !array, reads, Shape::Generic, fill);
         self.bytes.extend_from_slice(&ttls);
     }
 

@@ -5,16 +5,16 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Flow, Replies, Session};
-use crate::command::{self, Class, Row};
+use crate::command::{self, Class, Flags, Row};
 use crate::proxy::own::{Change, Effect, Expect, Kind, Own};
 use crate::upstream::{Keys, Op};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn command(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
-        let Some(name) = args.first() else {
+        if args.is_empty() {
             return Flow::Done;
-        };
-        let row = command::find(&request[name.clone()]);
+        }
+        let row = command::of(request, args);
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
         if self.own.as_ref().is_some_and(Own::is_changing) {
             return Flow::Hold;
@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             _ if self.dedicated => return None,
             Class::Get | Class::Mget | Class::LaneRead => {
-                let key = row.key_positions(args.len()).next();
+                let key = row.keys(request, args).and_then(|mut keys| keys.next());
                 let key = key.and_then(|at| args.get(at));
                 let hash = key.map(|key| self.l1.hash(&request[key.clone()]));
                 if let (Some(hash), Some(key)) = (hash, key)
@@ -85,17 +85,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Some(self.read_large(request, key));
                 }
                 self.flush_deferred();
-                self.queue(request, false, hash, Op::Relay);
+                self.queue(request, false, hash, row.shape(args.len()), Op::Relay);
             }
-            Class::LaneWrite => {
+            Class::LaneWrite | Class::LaneUnknown => {
                 self.flush_deferred();
-                let keys = self.begin_write(row, request, args);
-                let keys = if let [hash] = keys[..] {
-                    Keys::One(hash)
-                } else {
-                    Keys::Many(keys.into())
+                let keys = match class {
+                    Class::LaneWrite => self.begin_write(row, request, args),
+                    _ => None,
                 };
-                self.queue(request, false, None, Op::Write(keys));
+                let keys = match keys.as_deref() {
+                    Some([hash]) => Keys::One(*hash),
+                    Some(hashes) => Keys::Many(hashes.into()),
+                    None => {
+                        self.l1.begin_write_of_any();
+                        Keys::Any
+                    }
+                };
+                self.queue(request, false, None, row.shape(args.len()), Op::Write(keys));
             }
             _ => return None,
         }
@@ -152,36 +158,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) {
         let in_transaction = self.transaction.is_some();
-        let unary = args.len() == 1;
-        self.blocking = row.is_some_and(|row| row.blocking) && !in_transaction;
-        let sub = args
-            .get(1)
-            .map(|range| request[range.clone()].to_ascii_uppercase())
-            .unwrap_or_default();
-        if self.taints(row, class, &sub)
+        self.blocking = row.is_some_and(Row::blocking) && !in_transaction;
+        if self.taints(row, class)
             && let Some(own) = &mut self.own
         {
             own.tainted = true;
         }
+        let (expect, effect) = self.foresee(row, class, request, args);
+        let expect = match (expect, &mut self.transaction) {
+            (Some(expect), _) => expect,
+            (None, Some(queued)) if in_transaction => {
+                let write =
+                    matches!(class, Class::LaneWrite | Class::OwnWrite) || effect.is_write();
+                queued.merge(effect);
+                Expect::Queued { write }
+            }
+            (None, _) => Expect::Reply(effect),
+        };
+        let reply_off = row.is_some_and(|row| row.name == "CLIENT|REPLY");
+        if reply_off && !self.dedicated {
+            // Inside MULTI; what is written from then on can no longer be told by its replies.
+            self.close_l1_for_life();
+        }
+        let raw = class == Class::Raw || reply_off;
+        self.pinned |= raw;
+        let silent = self.silent;
+        let Some(own) = &mut self.own else {
+            return;
+        };
+        own.send(request);
+        if raw {
+            own.raw = true;
+        } else {
+            own.expect(expect, silent);
+        }
+    }
+
+    /// What is to come back for a command on the own connection, if it is not just a reply, and what it may change.
+    fn foresee(
+        &mut self,
+        row: Option<&'static Row>,
+        class: Class,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> (Option<Expect>, Effect) {
+        let in_transaction = self.transaction.is_some();
+        let unary = args.len() == 1;
         let mut effect = Effect::default();
         let mut expect = None;
         match class {
             Class::LaneWrite | Class::OwnWrite if in_transaction => {
-                if let (Some(row), Some(queued)) = (row, &mut self.transaction) {
-                    // Announced when EXEC is sent; until then nothing is changed.
-                    let keys = row.key_positions(args.len()).filter_map(|at| args.get(at));
-                    queued
-                        .keys
-                        .extend(keys.map(|key| self.l1.hash(&request[key.clone()])));
+                // Announced when EXEC is sent; until then nothing is changed.
+                let keys = row.and_then(|row| row.written(request, args));
+                match (keys, &mut self.transaction) {
+                    (Some(keys), Some(queued)) => {
+                        let hash = |at: usize| self.l1.hash(&request[args[at].clone()]);
+                        queued.keys.extend(keys.map(hash));
+                    }
+                    _ => effect.unknown = true,
                 }
             }
             Class::LaneWrite | Class::OwnWrite => {
-                effect.keys = row
-                    .map(|row| self.begin_write(row, request, args))
-                    .unwrap_or_default();
+                match row.and_then(|row| self.begin_write(row, request, args)) {
+                    Some(keys) => effect.keys = keys,
+                    None => effect.unknown = true,
+                }
             }
-            Class::OwnUnknown => effect.unknown = true,
-            Class::OwnRead => effect.rights = row.is_some_and(|row| changes_rights(row, &sub)),
+            Class::OwnUnknown if row.is_none() => effect = self.learned_effect(request, args),
+            Class::LaneUnknown | Class::OwnUnknown => effect.unknown = true,
+            Class::OwnRead => {
+                effect.rights = row.is_some_and(|row| CHANGES_RIGHTS.contains(&row.name));
+                let of_cluster = ["READONLY", "READWRITE", "ASKING"];
+                self.pinned |= row.is_some_and(|row| of_cluster.contains(&row.name));
+            }
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
             Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
             Class::Exec if unary => {
@@ -212,7 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     _ => Expect::Unsubscribed(Kind::Channel),
                 });
             }
-            Class::Client if [&b"TRACKING"[..], b"CACHING", b"REPLY"].contains(&sub.as_slice()) => {
+            Class::Client if row.is_some_and(|row| STAYS.contains(&row.name)) => {
                 self.pinned = true;
             }
             Class::Reset if unary => expect = Some(Expect::Change(Change::Reset)),
@@ -225,7 +274,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => {
                 self.pinned = true;
             }
-            Class::Client if sub == b"SETNAME" && args.len() == 3 => {
+            Class::Client
+                if row.is_some_and(|row| row.name == "CLIENT|SETNAME") && args.len() == 3 =>
+            {
                 let valid = self.remember_name(&request[args[2].clone()]);
                 if let Some(own) = self.own.as_mut().filter(|_| valid) {
                     own.name.clone_from(&self.name);
@@ -235,54 +286,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Wait if !self.dedicated && !in_transaction => self.precede_wait(),
             _ => {}
         }
-        if in_transaction
-            && expect.is_none()
-            && let Some(queued) = &mut self.transaction
-        {
-            let write = matches!(class, Class::LaneWrite | Class::OwnWrite) || effect.is_write();
-            queued.merge(std::mem::take(&mut effect));
-            expect = Some(Expect::Queued { write });
-        }
-        let reply_off = class == Class::Client && sub == b"REPLY";
-        if reply_off && !self.dedicated {
-            // Inside MULTI; what is written from then on can no longer be told by its replies.
-            self.close_l1_for_life();
-        }
-        let raw = class == Class::Raw || reply_off;
-        self.pinned |= raw;
-        let silent = self.silent;
-        let Some(own) = &mut self.own else {
-            return;
-        };
-        own.send(request);
-        if raw {
-            own.raw = true;
-        } else {
-            own.expect(expect.unwrap_or(Expect::Reply(effect)), silent);
-        }
+        (expect, effect)
     }
 
     /// Whether a command may leave something behind on its connection that the next user of it would notice.
-    fn taints(&self, row: Option<&Row>, class: Class, sub: &[u8]) -> bool {
-        const CLEAN: [&[u8]; 10] = [
-            b"LIST",
-            b"KILL",
-            b"PAUSE",
-            b"UNPAUSE",
-            b"INFO",
-            b"UNBLOCK",
-            b"ID",
-            b"GETNAME",
-            b"GETREDIR",
-            b"TRACKINGINFO",
+    fn taints(&self, row: Option<&Row>, class: Class) -> bool {
+        const CLEAN: [&str; 10] = [
+            "CLIENT|LIST",
+            "CLIENT|KILL",
+            "CLIENT|PAUSE",
+            "CLIENT|UNPAUSE",
+            "CLIENT|INFO",
+            "CLIENT|UNBLOCK",
+            "CLIENT|ID",
+            "CLIENT|GETNAME",
+            "CLIENT|GETREDIR",
+            "CLIENT|TRACKINGINFO",
         ];
         match class {
-            Class::Client => {
-                !CLEAN.contains(&sub) && (sub != b"SETNAME" || self.transaction.is_some())
-            }
+            Class::Client => !row.is_some_and(|row| {
+                CLEAN.contains(&row.name)
+                    || row.name == "CLIENT|SETNAME" && self.transaction.is_none()
+            }),
             Class::Select | Class::Auth | Class::Hello => self.transaction.is_some(),
-            _ => row.is_none_or(|row| ["READONLY", "READWRITE", "ASKING"].contains(&row.name)),
+            _ => row.is_none(),
         }
+    }
+
+    /// What a command that the table does not have may change, by the upstream's own account of it.
+    fn learned_effect(&mut self, request: &[u8], args: &[Range<usize>]) -> Effect {
+        let learned = self.lanes.learned();
+        let Some(known) = learned.of(request, args) else {
+            return Effect {
+                unknown: true,
+                ..Effect::default()
+            };
+        };
+        self.blocking = known.flags.has(Flags::BLOCKING) && self.transaction.is_none();
+        let mut effect = Effect::default();
+        if known.readonly() {
+            return effect;
+        }
+        match known.written(request, args) {
+            Some(keys) => {
+                for at in keys {
+                    let key = &request[args[at].clone()];
+                    let hash = self.l1.hash(key);
+                    if self.l1_on && self.transaction.is_none() {
+                        self.l1.begin_write(hash, key);
+                    }
+                    effect.keys.push(hash);
+                }
+                // Nothing named, and no read: it may change anything.
+                effect.unknown = effect.keys.is_empty();
+            }
+            None => effect.unknown = true,
+        }
+        effect
     }
 
     /// WAIT counts the writes of its own connection, and the session's went by the lane. A message to nobody, which
@@ -295,11 +355,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-/// Whether a command changes users, passwords or rights.
-fn changes_rights(row: &Row, sub: &[u8]) -> bool {
-    match row.name {
-        "ACL" => [&b"SETUSER"[..], b"DELUSER", b"LOAD"].contains(&sub),
-        "CONFIG" => sub == b"SET",
-        _ => false,
-    }
-}
+/// Commands that change users, passwords or rights.
+const CHANGES_RIGHTS: [&str; 4] = ["ACL|SETUSER", "ACL|DELUSER", "ACL|LOAD", "CONFIG|SET"];
+
+/// Commands of CLIENT that leave their session on its own connection.
+const STAYS: [&str; 3] = ["CLIENT|TRACKING", "CLIENT|CACHING", "CLIENT|REPLY"];

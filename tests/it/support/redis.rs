@@ -58,8 +58,10 @@ impl RedisServer {
                 );
                 return None;
             }
-            // Whoever answers on this port has to be the server started here.
-            if TcpStream::connect(addr).is_ok() {
+            // Whoever answers on this port has to be the server started here. A connection to a port that nobody listens
+            // on may be given that very port, and meets itself.
+            let answers = |stream: TcpStream| stream.local_addr().is_ok_and(|own| own != addr);
+            if TcpStream::connect(addr).is_ok_and(answers) {
                 let info = server.client().call(&["INFO", "server"]);
                 let own = format!("process_id:{}\r", server.child.id());
                 if info.text().is_some_and(|text| text.contains(&own)) {
