@@ -15,6 +15,9 @@ test: ## Everything that tests nearside, with real servers and clients.
 	cargo test --locked
 	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
+	@command -v npm >/dev/null || .ci/install nodejs npm
+	@test -e tests/clients/node/node_modules || npm ci --silent --prefix tests/clients/node
+	cd tests/clients/node && PROGRAM_UNDER_TEST=$(abspath $(TARGET))/debug/nearside node --test
 
 MODES ?= direct dedicated lane defaults
 conformance: build ## Redis's own test suite through nearside, four minutes a mode; MODES=lane for one.

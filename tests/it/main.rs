@@ -3,5 +3,6 @@
 mod coherence;
 mod config;
 mod private;
+mod redis_rs;
 mod support;
 mod unreachable;
