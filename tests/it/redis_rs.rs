@@ -290,3 +290,26 @@ fn the_upstream_restarts() {
         Ok(())
     });
 }
+
+/// What a client costs the upstream: nothing, for the library's defaults and simple commands go by the shared lane.
+#[test]
+fn fresh_clients_cost_the_upstream_no_connection() {
+    each_way(|rig| {
+        let mut asking = rig.server.client();
+        let mut connections = || {
+            let list = asking.call(&["CLIENT", "LIST"]);
+            let lines = list.text().expect("a list").lines();
+            let ids = lines.filter_map(|line| line.strip_prefix("id=")?.split(' ').next());
+            ids.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = connections();
+        assert_eq!(before.len(), 2, "the lane's and this one");
+        let mut clients: Vec<_> = (0..5).map(|_| rig.connect()).collect();
+        for client in &mut clients {
+            let () = client.set("k", "v")?;
+            assert_eq!(client.get::<_, String>("k")?, "v");
+        }
+        assert_eq!(connections(), before);
+        Ok(())
+    });
+}
