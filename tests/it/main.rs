@@ -3,6 +3,7 @@
 mod coherence;
 mod config;
 mod private;
+mod redis_rs;
 mod support;
 mod table;
 mod unreachable;

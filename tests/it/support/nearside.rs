@@ -70,6 +70,11 @@ impl Nearside {
         }
     }
 
+    /// Where it listens over TCP.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// A RESP2 session.
     pub fn session(&self) -> Client {
         Client::connect(self.addr)

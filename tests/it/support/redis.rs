@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use super::client::Client;
-use super::{PATIENCE, TempDir};
+use super::{PATIENCE, TempDir, eventually};
 
 /// Ends with the value, by its own process handle.
 pub struct RedisServer {
@@ -74,6 +74,13 @@ impl RedisServer {
             );
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Ends the server and starts one without its data on the same port.
+    pub fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        *self = eventually("the port again", || Self::start_on(self.addr, &[]));
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -1,0 +1,122 @@
+"""nearside in front of a redis-server of its own, and clients of it, for every test in this folder."""
+
+import os
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+PATIENCE = 15
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(probe, what):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            value = probe()
+            if value:
+                return value
+        except (redis.RedisError, OSError):
+            pass
+        time.sleep(0.01)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def raw(port, request):
+    """What comes back first for these bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(request)
+        return connection.recv(1 << 16)
+
+
+class Program:
+    """nearside with its own redis-server."""
+
+    def __init__(self, directory):
+        self.process = None
+        self.upstream_port = free_port()
+        self.start_upstream()
+        try:
+            self.start(directory)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_upstream(self):
+        command = ["redis-server", "--port", str(self.upstream_port), "--bind", "127.0.0.1", "--save", ""]
+        self.upstream = subprocess.Popen([*command, "--appendonly", "no"], stdout=subprocess.DEVNULL)
+        eventually(lambda: self.direct().ping(), "redis-server")
+
+    def stop_upstream(self):
+        self.upstream.kill()
+        self.upstream.wait()
+
+    def start(self, directory):
+        self.log = directory / "nearside.log"
+        self.socket = directory / "nearside.sock"
+        binary = os.environ.get("PROGRAM_UNDER_TEST", "target/debug/nearside")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(binary, "--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}", "--http", "127.0.0.1:0"),
+                    *("--upstream", f"redis://127.0.0.1:{self.upstream_port}"),
+                ],
+                stderr=log,
+            )
+        port = r"{} on 127\.0\.0\.1:(\d+)"
+        self.port = int(eventually(lambda: re.search(port.format("listening"), self.log.read_text()), "nearside")[1])
+        self.http = int(eventually(lambda: re.search(port.format("side port"), self.log.read_text()), "http")[1])
+        eventually(lambda: self.client().ping(), "the lane")
+
+    def client(self, **options):
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE, **options)
+
+    def unix_client(self, **options):
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=PATIENCE, **options)
+
+    def direct(self, **options):
+        return redis.Redis(port=self.upstream_port, **options)
+
+    def stop(self):
+        for process in (self.process, self.upstream):
+            if process is not None:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def program(tmp_path):
+    started = Program(Path(tmp_path))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(params=["tcp-resp2", "tcp-resp3", "unix-resp2", "unix-resp3"])
+def connect(request, program):
+    """Makes clients of one transport and protocol."""
+    transport, protocol = request.param.split("-")
+    make = program.client if transport == "tcp" else program.unix_client
+    made = []
+
+    def connect(**options):
+        made.append(make(protocol=int(protocol[-1]), **options))
+        return made[-1]
+
+    yield connect
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def client(connect):
+    return connect()
