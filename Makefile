@@ -34,7 +34,7 @@ check: ## Format, lints, documentation, licences and duplicate versions.
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
-	cargo metadata --locked --format-version 1 >$(TARGET)/metadata.json
+	cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu >$(TARGET)/metadata.json
 	python3 .ci/licences.py <$(TARGET)/metadata.json
 
 bench: build ## redis-benchmark through nearside and straight to Redis, in turn.

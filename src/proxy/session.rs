@@ -1,6 +1,7 @@
 //! A session: one client connection, from its first byte to its last. Here are its state and its passes; where each
 //! command goes is in `route`, cacheable reads are in `reads`, what goes down the lane in `queue`, the own connection
-//! in `link`, what is answered here in `here`, MGETs with some keys missing in `partial`, and who the client is in `place`.
+//! in `link`, what is answered here in `here`, transactions that fit the
+//! lane in `block`, MGETs with some keys missing in `partial`, and who the client is in `place`.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -30,6 +31,7 @@ use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
 
+mod block;
 mod here;
 mod link;
 mod partial;
@@ -159,6 +161,13 @@ pub struct Peer {
     pub local: String,
 }
 
+fn is_multi(request: &[u8], args: &[Range<usize>]) -> bool {
+    let [name] = args else {
+        return false;
+    };
+    request[name.clone()].eq_ignore_ascii_case(b"MULTI")
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A session on `stream`; `id` is what CLIENT ID answers.
     ///
@@ -177,14 +186,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let place = lanes.base();
         let mailbox: Arc<Mailbox> = Arc::default();
         mailbox.heard(now);
-        Self {
+        let mut session = Self {
             stream,
             id,
             l1_on: l1.settings().mode == Mode::On,
             l1,
             dedicated: settings.sharing == Sharing::Dedicated,
             causality: settings.causality(),
-            seat: lanes.seat(&place, &Handle::current()),
+            seat: None,
             place,
             lanes,
             draining,
@@ -224,7 +233,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             peer,
             idle_timeout: settings.idle_timeout,
             share: Share::default(),
+        };
+        if !session.is_transparent() {
+            session.seat = session.lanes.seat(&session.place, &Handle::current());
         }
+        session
     }
 
     /// Where a drain wakes the session.
@@ -309,6 +322,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Ok(Scanned::Request { end }) => {
                     self.last_in_hand = at + end == input.len();
+                    if is_multi(&input[at..], scanner.args())
+                        && let Some(taken) = self.take_block(&input[at..], end)
+                    {
+                        at += taken;
+                        scanner.reset();
+                        continue;
+                    }
                     if self.take(&input[at..at + end], scanner.args()) == Flow::Hold {
                         break;
                     }

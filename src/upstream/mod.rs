@@ -32,4 +32,4 @@ mod reader;
 pub mod settings;
 mod tls;
 
-pub use pending::{FillKeys, Keys, Op, Pending, refuse};
+pub use pending::{ExecBlock, FillKeys, Keys, Op, Pending, refuse};

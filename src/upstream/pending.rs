@@ -17,6 +17,24 @@ pub struct FillKeys {
     pub epoch: u64,
 }
 
+/// A transaction that went down the lane as one block.
+#[derive(Debug)]
+pub struct ExecBlock {
+    /// The keys that it changes.
+    pub keys: Keys,
+    /// How each element of EXEC's reply differs in RESP2.
+    pub shapes: Vec<Shape>,
+}
+
+impl Default for ExecBlock {
+    fn default() -> Self {
+        Self {
+            keys: Keys::Many(Box::default()),
+            shapes: Vec::new(),
+        }
+    }
+}
+
 /// One step of the stream.
 #[derive(Debug)]
 pub enum Op {
@@ -24,6 +42,8 @@ pub enum Op {
     Relay,
     /// The same, of a write: the hashes of its keys are released behind it.
     Write(Keys),
+    /// EXEC's reply: its elements are converted each by its command, and the writes are released behind it.
+    Exec(Arc<ExecBlock>),
     /// CACHING's reply, the read's, which goes to the session, and one PTTL's for each key.
     Fill(Box<FillKeys>),
     /// A reply to nobody, which says that L1 has seen all that came before on this lane.

@@ -234,7 +234,7 @@ impl Reader {
             ));
         };
         let relays = match &head.op {
-            Op::Relay | Op::Write(_) => true,
+            Op::Relay | Op::Write(_) | Op::Exec(_) => true,
             Op::Fill(_) => self.filling.granted && !self.filling.read,
             Op::Marker(_) | Op::Probe => false,
         };
@@ -307,7 +307,10 @@ impl Reader {
             },
             None if head.resp2 && !cut => {
                 if !self.walker.in_frame() {
-                    self.downgrade = Downgrade::new(head.shape);
+                    self.downgrade = match &head.op {
+                        Op::Exec(block) => Downgrade::exec(block.shapes.clone()),
+                        _ => Downgrade::new(head.shape),
+                    };
                 }
                 self.walker
                     .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
@@ -408,6 +411,7 @@ impl Reader {
         match head.op {
             Op::Relay => {}
             Op::Write(keys) => self.answered_write(&keys),
+            Op::Exec(block) => self.answered_write(&block.keys),
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
                 self.fill(&fill, &filling, head.sent);
@@ -516,11 +520,15 @@ pub fn fail_one(
     answered: bool,
     unsettled: &mut Unsettled,
 ) {
-    let relayed = matches!(pending.op, Op::Relay | Op::Write(_) | Op::Fill(_)) && !answered;
+    let relayed = matches!(
+        pending.op,
+        Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Fill(_)
+    ) && !answered;
     let marker = matches!(pending.op, Op::Marker(_));
     match &pending.op {
         Op::Write(Keys::Any) => unsettled.of_any += 1,
         Op::Write(keys) => unsettled.hashes.extend_from_slice(keys.as_slice()),
+        Op::Exec(block) => unsettled.hashes.extend_from_slice(block.keys.as_slice()),
         Op::Marker(_) | Op::Relay | Op::Fill(_) | Op::Probe => {}
     }
     let Some(session) = pending.session else {

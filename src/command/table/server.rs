@@ -47,7 +47,7 @@ pub const ROWS: &[Row] = &[
     ]),
     row("DEBUG", -2, "a", NONE, OwnUnknown),
     row("FAILOVER", -1, "a", NONE, OwnUnknown),
-    row("INFO", -1, "n", NONE, OwnRead),
+    row("INFO", -1, "n", NONE, LaneRead),
     row("LASTSAVE", 1, "n", NONE, LaneRead),
     row("LATENCY", -2, "", NONE, OwnRead).subs(&[
         row("LATENCY|DOCTOR", 2, "an", NONE, OwnRead),

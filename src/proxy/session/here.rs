@@ -32,6 +32,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let arg = |at: usize| args.get(at).map(|range| &request[range.clone()]);
         let sub = arg(1).map(<[u8]>::to_ascii_uppercase).unwrap_or_default();
         match (sub.as_slice(), args.len()) {
+            // Commands of newer servers than the upstream, which libraries send at each connect; and the offer to be
+            // told of another address, which would lead a client past nearside.
+            (b"SETINFO" | b"NO-TOUCH" | b"NO-EVICT" | b"MAINT_NOTIFICATIONS", _)
+                if sub == b"MAINT_NOTIFICATIONS" || !self.upstream_has(request, args) =>
+            {
+                let sub = String::from_utf8_lossy(arg(1).unwrap_or_default());
+                let text = format!("ERR unknown subcommand '{sub}'. Try CLIENT HELP.");
+                encode::error(&mut self.out, &text);
+            }
             (b"SETINFO", 4) => {
                 let known = [&b"lib-name"[..], b"lib-ver"];
                 let attribute = arg(2).unwrap_or_default().to_ascii_lowercase();
@@ -68,6 +77,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             _ => return false,
         }
         true
+    }
+
+    /// Whether the upstream knows a command; nothing is known of one that does not let us ask.
+    fn upstream_has(&self, request: &[u8], args: &[Range<usize>]) -> bool {
+        let learned = self.lanes.learned();
+        learned.is_empty() || learned.of(request, args).is_some()
     }
 
     /// What CLIENT INFO says of this client, in the server's own form; what only a server knows is 0.

@@ -191,20 +191,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for (hash, _) in came.read.into_iter().filter(|(_, size)| *size <= small) {
             self.lanes.large.remove(hash);
         }
-        if let Err(error) = received {
-            // A clean idle connection that the server closed is just forgotten; any other takes its client with it.
-            if own.raw
-                || !own.is_idle()
-                || self.pinned
-                || self.watching
-                || self.transaction.is_some()
-            {
+        if received.is_err() {
+            // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
+            // once the client has what came before.
+            let stateful = self.pinned || self.watching || self.transaction.is_some();
+            if own.raw || !own.is_idle() || stateful || self.is_transparent() {
                 self.settle_abandoned(&mut own);
-                return if own.raw && self.finish(cx) {
-                    Ok(true)
-                } else {
-                    Err(error)
-                };
+                self.closing = true;
             }
             return Ok(true);
         }
@@ -215,13 +208,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.give_back_own();
         Ok(came.news)
-    }
-
-    /// The upstream closed a connection that is passed through: the client gets what came before, then its end too.
-    fn finish(&mut self, cx: &mut Context<'_>) -> bool {
-        self.closing = true;
-        cx.waker().wake_by_ref();
-        self.is_transparent()
     }
 
     /// The own connection could not be opened: what was sent there gets an error each, and nothing of it was carried out.

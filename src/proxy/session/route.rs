@@ -23,9 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.send_raw(class, request);
             return Flow::Done;
         }
-        let lane = self.seat.as_ref().is_some_and(|seat| !seat.is_refused());
-        let own_state =
-            !lane || self.pinned || self.watching || self.transaction.is_some() || !self.own_idle();
+        let own_state = !self.on_lane();
         if !own_state && let Some(flow) = self.by_lane(class, row, request, args) {
             return flow;
         }
@@ -45,17 +43,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         if class == Class::Quit {
-            if !self.own_idle() {
-                return Flow::Hold;
-            }
-            self.out.extend_from_slice(b"+OK\r\n");
+            // An own connection says goodbye itself, so that what hangs on it is gone when the client hears of it.
             self.closing = true;
-            return Flow::Done;
+            if self.own.is_none() {
+                self.out.extend_from_slice(b"+OK\r\n");
+                return Flow::Done;
+            }
         }
         if self.open_own() {
             self.send_own(row, class, request, args);
         }
         Flow::Done
+    }
+
+    /// Whether commands may go by the lane: there is one, and no state on an own connection.
+    pub(super) fn on_lane(&self) -> bool {
+        self.seat.as_ref().is_some_and(|seat| !seat.is_refused())
+            && !self.pinned
+            && !self.watching
+            && self.transaction.is_none()
+            && self.own_idle()
     }
 
     /// What goes down the lane; `None` for what does not.
