@@ -11,20 +11,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use crate::proxy::registry::Sessions;
 use crate::proxy::session::{Peer, Session};
 use crate::proxy::settings::Settings as ProxySettings;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::{Lanes, Seat};
-use crate::upstream::mailbox::Mailbox;
 use crate::upstream::pool;
 use settings::{ListenAddress, Settings};
 
@@ -136,9 +135,8 @@ struct Shared {
     lanes: Arc<Lanes>,
     proxy: ProxySettings,
     draining: Arc<AtomicBool>,
-    next_id: AtomicU64,
+    sessions: Arc<Sessions>,
     max_clients: usize,
-    open: Mutex<std::collections::HashMap<u64, Arc<Mailbox>>>,
 }
 
 /// The running client side.
@@ -194,9 +192,8 @@ impl Downstream {
             lanes: Arc::clone(lanes),
             proxy: proxy.clone(),
             draining: Arc::default(),
-            next_id: AtomicU64::new(1),
+            sessions: Arc::default(),
             max_clients: settings.max_clients,
-            open: Mutex::default(),
         });
         let (close, closed) = watch::channel(false);
         let targets: Vec<_> = workers
@@ -264,7 +261,7 @@ impl Downstream {
     /// Counts open sessions.
     pub fn session_count(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || shared.open.lock().len()
+        move || shared.sessions.len()
     }
 
     /// Takes no new connection and lets every session finish what it has sent, for `timeout` at most. How many did not.
@@ -275,7 +272,7 @@ impl Downstream {
         self.acceptor.take();
         let deadline = Instant::now() + timeout;
         loop {
-            let left: Vec<_> = self.shared.open.lock().values().cloned().collect();
+            let left = self.shared.sessions.mailboxes();
             if left.is_empty() || Instant::now() >= deadline {
                 self.workers.clear();
                 return left.len();
@@ -297,7 +294,7 @@ async fn watch_idle(shared: Arc<Shared>, timeout: Duration) {
     loop {
         looks.tick().await;
         let now = now_ms();
-        for mailbox in shared.open.lock().values() {
+        for mailbox in shared.sessions.mailboxes() {
             if now.saturating_sub(mailbox.heard_at()) > limit {
                 mailbox.ask_idle();
             }
@@ -341,7 +338,7 @@ async fn accept(
 
 /// Gives a socket to the worker with the fewest sessions.
 fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsize>)]) {
-    if shared.open.lock().len() >= shared.max_clients {
+    if shared.sessions.len() >= shared.max_clients {
         let refusal = b"-ERR max number of clients reached\r\n";
         // The client that is refused may be gone already.
         let _ = match socket {
@@ -357,20 +354,36 @@ fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsi
     sessions.fetch_add(1, Ordering::Relaxed);
     let (shared, sessions) = (Arc::clone(shared), Arc::clone(sessions));
     handle.spawn(async move {
-        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = shared.sessions.number();
         let lanes = Arc::clone(&shared.lanes);
         let draining = Arc::clone(&shared.draining);
         let peer = socket.peer();
         match socket {
             Socket::Tcp(socket) => {
                 if let Ok(stream) = TcpStream::from_std(socket) {
-                    let session = Session::new(stream, id, lanes, &shared.proxy, draining, peer);
+                    let session = Session::new(
+                        stream,
+                        id,
+                        lanes,
+                        &shared.sessions,
+                        &shared.proxy,
+                        draining,
+                        peer,
+                    );
                     serve(session, id, &shared).await;
                 }
             }
             Socket::Unix(socket) => {
                 if let Ok(stream) = UnixStream::from_std(socket) {
-                    let session = Session::new(stream, id, lanes, &shared.proxy, draining, peer);
+                    let session = Session::new(
+                        stream,
+                        id,
+                        lanes,
+                        &shared.sessions,
+                        &shared.proxy,
+                        draining,
+                        peer,
+                    );
                     serve(session, id, &shared).await;
                 }
             }
@@ -383,7 +396,7 @@ async fn serve<S>(session: Session<S>, id: u64, shared: &Shared)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    shared.open.lock().insert(id, session.mailbox());
+    shared.sessions.add(id, session.mailbox());
     session.await;
-    shared.open.lock().remove(&id);
+    shared.sessions.remove(id);
 }

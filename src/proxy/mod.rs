@@ -17,5 +17,6 @@
 //! pipeline of scripts and reads is not held up at each change.
 
 pub mod own;
+pub mod registry;
 pub mod session;
 pub mod settings;

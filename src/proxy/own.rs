@@ -13,7 +13,8 @@ use crate::upstream::connect::{ConnectError, Stream};
 use crate::upstream::pool::{Clean, OwnKey};
 use crate::upstream::settings::Credentials;
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
+/// An attempt to connect; what comes of it is the connection and its number upstream.
+type Connecting = Pin<Box<dyn Future<Output = Result<(Stream, Option<u64>), ConnectError>> + Send>>;
 
 /// What a command sent here may have changed.
 #[derive(Debug, Default)]
@@ -122,6 +123,8 @@ pub struct Own {
     pub key: OwnKey,
     /// What CLIENT SETNAME last gave it.
     pub name: Option<Vec<u8>>,
+    /// The upstream's number of it, once it is open and where it tells.
+    pub id: Option<u64>,
     /// It has had a command whose effect on the connection is not known: it is not handed on.
     pub tainted: bool,
     /// What comes is passed as it is, and nothing is expected.
@@ -206,16 +209,16 @@ impl Own {
     /// A connection that is being opened.
     #[must_use]
     pub fn opening(key: OwnKey, connecting: Connecting) -> Self {
-        Self::new(key, Link::Opening(connecting), None)
+        Self::new(key, Link::Opening(connecting), None, None)
     }
 
     /// A connection that was used before and is clean.
     #[must_use]
     pub fn clean(key: OwnKey, clean: Clean) -> Self {
-        Self::new(key, Link::Open(clean.stream), clean.name)
+        Self::new(key, Link::Open(clean.stream), clean.name, clean.id)
     }
 
-    fn new(key: OwnKey, link: Link, name: Option<Vec<u8>>) -> Self {
+    fn new(key: OwnKey, link: Link, name: Option<Vec<u8>>, id: Option<u64>) -> Self {
         Self {
             link,
             out: Vec::new(),
@@ -226,6 +229,7 @@ impl Own {
             expected: VecDeque::new(),
             key,
             name,
+            id,
             tainted: false,
             raw: false,
             subscribed: Default::default(),
@@ -238,8 +242,8 @@ impl Own {
         let fit = self.is_idle() && !self.tainted && self.out.is_empty() && self.input.is_empty();
         match self.link {
             Link::Open(stream) if fit => {
-                let name = self.name;
-                Some((self.key, Clean { stream, name }))
+                let (name, id) = (self.name, self.id);
+                Some((self.key, Clean { stream, name, id }))
             }
             _ => None,
         }
@@ -315,7 +319,8 @@ impl Own {
         if let Link::Opening(connecting) = &mut self.link {
             match connecting.as_mut().poll(cx) {
                 Poll::Pending => return Ok(None),
-                Poll::Ready(Ok(stream)) => {
+                Poll::Ready(Ok((stream, id))) => {
+                    self.id = id;
                     self.link = Link::Open(stream);
                     outcome = Some(Ok(()));
                 }
@@ -402,11 +407,7 @@ impl Own {
                 // Its first byte has come, so it was carried out: said before the client can know of it.
                 before(Ended::Reply(std::mem::take(effect)));
             }
-            let silent = self
-                .expected
-                .front()
-                .is_some_and(|expected| expected.silent);
-            if !silent || self.is_message_kind() {
+            if !self.is_silenced() {
                 out.extend_from_slice(&input[at..at + walked.consumed]);
             }
             at += walked.consumed;
@@ -422,6 +423,20 @@ impl Own {
         input.drain(..at);
         self.input = input;
         Ok(())
+    }
+
+    /// Whether the frame under way is a reply that the client does not want. Confirmations and messages of pub/sub are
+    /// no replies.
+    fn is_silenced(&self) -> bool {
+        let message = self.is_message_kind() || self.is_subscribed() && self.peek.kind == b'*';
+        !message
+            && self.expected.front().is_some_and(|front| {
+                let confirms = matches!(
+                    front.expect,
+                    Expect::Confirmations(_) | Expect::Unsubscribed(_)
+                );
+                front.silent && !confirms
+            })
     }
 
     fn is_message_kind(&self) -> bool {

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
 use super::own::{Effect, Own};
+use super::registry::Sessions;
 use super::session::partial::Partial;
 use super::settings::{Causality, Settings, Sharing};
 use crate::l1::settings::Mode;
@@ -93,6 +94,9 @@ struct Deferred {
 pub struct Session<S> {
     stream: S,
     id: u64,
+    sessions: Arc<Sessions>,
+    /// The client has asked for its number: what that stands for upstream is kept.
+    numbered: bool,
     lanes: Arc<Lanes>,
     /// Who the client is, and its database.
     place: LaneKey,
@@ -177,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         stream: S,
         id: u64,
         lanes: Arc<Lanes>,
+        sessions: &Arc<Sessions>,
         settings: &Settings,
         draining: Arc<AtomicBool>,
         peer: Peer,
@@ -189,6 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut session = Self {
             stream,
             id,
+            sessions: Arc::clone(sessions),
+            numbered: false,
             l1_on: l1.settings().mode == Mode::On,
             l1,
             dedicated: settings.sharing == Sharing::Dedicated,
@@ -388,7 +395,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait.
     fn start_streaming(&mut self) -> bool {
-        if !self.lane_idle() || self.own.as_ref().is_some_and(Own::is_changing) {
+        let place = &self.place;
+        let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
+        if !self.lane_idle() || self.own.as_ref().is_some_and(elsewhere) {
             return false;
         }
         self.expect_streamed();

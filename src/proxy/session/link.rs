@@ -12,16 +12,23 @@ use crate::proxy::own::{Change, Effect, Ended, Expect, Own};
 use crate::proxy::settings::Causality;
 use crate::resp::encode;
 use crate::upstream::connect::open_own;
+use crate::upstream::identity::LaneKey;
 use crate::upstream::pool::{self, OwnKey};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sees to it that there is an own connection, opening or open; where there can be none now, answers with the error.
     pub(super) fn open_own(&mut self) -> bool {
+        self.open_own_in(self.place.db)
+    }
+
+    /// The same, in another database than the session's.
+    pub(super) fn open_own_in(&mut self, db: u32) -> bool {
         if self.own.is_some() {
             return true;
         }
+        let identity = self.place.identity.clone();
         let key = OwnKey {
-            place: self.place.clone(),
+            place: LaneKey { identity, db },
             resp3: !self.resp2,
         };
         if let Some(clean) = pool::take(&key) {
@@ -45,6 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ));
         }
         self.name_own();
+        self.note_number();
         true
     }
 
@@ -75,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Some((key, clean)) = clean {
                 pool::put(key, clean);
             }
+            self.note_number();
         }
     }
 
@@ -206,6 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for change in came.changes {
             self.changed(change);
         }
+        self.note_number();
         self.give_back_own();
         Ok(came.news)
     }

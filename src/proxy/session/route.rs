@@ -16,7 +16,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let row = command::of(request, args);
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
-        if self.own.as_ref().is_some_and(Own::is_changing) {
+        let place = &self.place;
+        let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
+        if self.own.as_ref().is_some_and(elsewhere) {
             return Flow::Hold;
         }
         if self.own.as_ref().is_some_and(|own| own.raw) {
@@ -50,7 +52,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Done;
             }
         }
-        if self.open_own() {
+        // A busy server refuses SELECT, and these are what ends it.
+        let ends_busy = row.is_some_and(|row| ENDS_BUSY.contains(&row.name));
+        let db = if ends_busy { 0 } else { self.place.db };
+        if self.open_own_in(db) {
             self.send_own(row, class, request, args);
         }
         Flow::Done
@@ -190,10 +195,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let raw = class == Class::Raw || reply_off;
         self.pinned |= raw;
         let silent = self.silent;
+        let renumbered = match class {
+            Class::Client => self.in_upstream_numbers(request, args),
+            _ => None,
+        };
         let Some(own) = &mut self.own else {
             return;
         };
-        own.send(request);
+        own.send(renumbered.as_deref().unwrap_or(request));
         if raw {
             own.raw = true;
         } else {
@@ -367,3 +376,6 @@ const CHANGES_RIGHTS: [&str; 4] = ["ACL|SETUSER", "ACL|DELUSER", "ACL|LOAD", "CO
 
 /// Commands of CLIENT that leave their session on its own connection.
 const STAYS: [&str; 3] = ["CLIENT|TRACKING", "CLIENT|CACHING", "CLIENT|REPLY"];
+
+/// What a server that is busy with a script takes, and that needs no database.
+const ENDS_BUSY: [&str; 4] = ["SCRIPT|KILL", "FUNCTION|KILL", "FUNCTION|STATS", "SHUTDOWN"];
