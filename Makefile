@@ -1,7 +1,8 @@
 # nearside: `make run` and `make test` are all that a new user needs.
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
+FUZZ_SECONDS ?= 60
 
-.PHONY: run build test check bench
+.PHONY: run build test check fuzz bench
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
@@ -17,12 +18,22 @@ test: ## Everything that tests nearside, with real servers and clients.
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
 
 check: ## Format, lints, documentation, licences and duplicate versions.
-	@.ci/install python3
+	@.ci/install python3 g++
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
 	cargo metadata --locked --format-version 1 >$(TARGET)/metadata.json
 	python3 .ci/licences.py <$(TARGET)/metadata.json
+
+# The sanitizer's flags are unstable, and RUSTC_BOOTSTRAP has a stable compiler take them.
+fuzz: ## The scanners against their models, FUZZ_SECONDS each.
+	@.ci/install g++
+	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --version 0.13.2
+	@mkdir -p fuzz/corpus/frames fuzz/corpus/requests
+	RUSTC_BOOTSTRAP=1 cargo fuzz run frames -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
+	RUSTC_BOOTSTRAP=1 cargo fuzz run requests -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
 
 bench: build ## redis-benchmark through nearside and straight to Redis, in turn.
 	@.ci/install redis-server redis-tools
