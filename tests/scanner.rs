@@ -1,5 +1,5 @@
 //! The scanners against redis-protocol, the oracle, and against the models of the fuzz targets: any split of the
-//! bytes decodes alike.
+//! bytes decodes alike, and no byte is looked at twice.
 
 #[path = "../fuzz/src/lib.rs"]
 mod models;
@@ -216,4 +216,95 @@ fn the_bound_on_a_line_does_not_depend_on_the_reads() {
             }
         }
     }
+}
+
+/// Feeds the stream byte by byte; `feed` gets all that has arrived, but every byte is there only once: after the call
+/// that brought it, it is spoiled into `end`, the break that is looked for, so that whoever looks again finds a line's
+/// end too early. At a line's true end the line is whole, since it is read then. The first byte of a line that has not
+/// ended stays, since it says what it is.
+fn once(stream: &[u8], end: u8, spoils: impl Fn(u8) -> bool, mut feed: impl FnMut(&[u8])) {
+    let (mut shown, mut line) = (Vec::new(), 0);
+    for (at, &byte) in stream.iter().enumerate() {
+        shown.push(byte);
+        if byte == b'\n' {
+            shown[line..].copy_from_slice(&stream[line..=at]);
+            feed(&shown);
+            shown[line..].fill(end);
+            line = at + 1;
+        } else {
+            feed(&shown);
+            if at > line && spoils(stream[line]) {
+                shown[at] = end;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_request_scanner_looks_at_no_byte_twice() {
+    let long = vec![b'x'; 100_000];
+    let mut parts = vec![&b"xyz"[..]; 20_000];
+    parts.push(&long);
+    let mut stream = Vec::new();
+    encode::request(&mut stream, &parts);
+    let (mut scanner, mut found) = (RequestScanner::default(), Vec::new());
+    once(
+        &stream,
+        b'\r',
+        |_| true,
+        |shown| match scanner.scan(shown).expect("a sound request") {
+            Scanned::Incomplete => {}
+            whole => found.push((shown.len(), whole)),
+        },
+    );
+    let end = stream.len();
+    assert_eq!(found, [(end, Scanned::Request { end })]);
+    assert_eq!(scanner.args().len(), parts.len());
+    assert_eq!(
+        scanner.args().last(),
+        Some(&(end - 2 - long.len()..end - 2))
+    );
+}
+
+#[test]
+fn the_request_scanner_looks_for_the_end_of_an_inline_request_once() {
+    let word = vec![b'x'; 60_000];
+    let stream = [b"ECHO ", &word[..], b"\r\n"].concat();
+    let (mut scanner, mut found) = (RequestScanner::default(), Vec::new());
+    once(
+        &stream,
+        b'\n',
+        |_| true,
+        |shown| match scanner.scan(shown).expect("a sound request") {
+            Scanned::Incomplete => {}
+            whole => found.push((shown.len(), whole)),
+        },
+    );
+    let end = stream.len();
+    let args = vec![b"ECHO".to_vec(), word];
+    assert_eq!(found, [(end, Scanned::Inline { end, args })]);
+}
+
+/// Headers of a few bytes it may look at again.
+#[test]
+fn the_frame_walker_looks_at_no_byte_of_a_long_line_twice() {
+    let number = "7".repeat(60_000);
+    let element = format!("({number}\r\n,{number}\r\n+{number}\r\n$3\r\nxyz\r\n");
+    let stream = format!("*40\r\n{}", element.repeat(10)).into_bytes();
+    let (mut walker, mut at, mut ended) = (FrameWalker::default(), 0, None);
+    once(
+        &stream,
+        b'\n',
+        |kind| matches!(kind, b'(' | b','),
+        |shown| {
+            let step = walker.walk(&shown[at..], &mut Ignore).expect("sound");
+            at += step.consumed;
+            let waiting = &shown[at..];
+            assert!(waiting.len() < 32 || matches!(waiting[0], b'(' | b','));
+            if step.done {
+                ended = Some(at);
+            }
+        },
+    );
+    assert_eq!(ended, Some(stream.len()));
 }
