@@ -15,7 +15,7 @@ test: ## Everything that tests nearside, with real servers and clients.
 	@.ci/install redis-server redis-tools python3-venv
 	cargo test --locked
 	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
-	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
+	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
 
 check: ## Format, lints, documentation, licences and duplicate versions.
 	@.ci/install python3 g++

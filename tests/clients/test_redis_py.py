@@ -14,6 +14,9 @@ import redis
 
 PATIENCE = 15
 
+# What is started with this ends with the thread that started it, also where that is killed.
+BOUND = ["setpriv", "--pdeathsig", "KILL"]
+
 
 def free_port():
     with socket.socket() as probe:
@@ -36,7 +39,7 @@ def eventually(probe, what):
 
 def start_redis(port):
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([*BOUND, *command], stdout=subprocess.DEVNULL)
     eventually(lambda: redis.Redis(port=port).ping(), "redis-server")
     return server
 
@@ -61,6 +64,7 @@ class Program:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
+                    *BOUND,
                     *(binary, "--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}", "--http", "127.0.0.1:0"),
                     *("--upstream", f"redis://127.0.0.1:{self.upstream_port}"),
                 ],
