@@ -2,23 +2,28 @@
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 
-.PHONY: run build test check fuzz bench
+.PHONY: run build test check fuzz bench linker
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
 
-build:
+build: linker
 	@.ci/install redis-server
 	cargo build --release --locked
 
-test: ## Everything that tests nearside, with real servers and clients.
+# What a Rust toolchain does not bring.
+linker:
+	@command -v cc >/dev/null || .ci/install gcc libc6-dev
+
+test: linker ## Everything that tests nearside, with real servers and clients.
 	@.ci/install redis-server redis-tools python3-venv
 	cargo test --locked
 	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
 
-check: ## Format, lints, documentation, licences and duplicate versions.
-	@.ci/install python3 g++
+check: linker ## Format, lints, documentation, licences and duplicate versions.
+	@.ci/install python3
+	@command -v c++ >/dev/null || .ci/install g++
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -28,8 +33,8 @@ check: ## Format, lints, documentation, licences and duplicate versions.
 	python3 .ci/licences.py <$(TARGET)/metadata.json
 
 # The sanitizer's flags are unstable, and RUSTC_BOOTSTRAP has a stable compiler take them.
-fuzz: ## The scanners against their models, FUZZ_SECONDS each.
-	@.ci/install g++
+fuzz: linker ## The scanners against their models, FUZZ_SECONDS each.
+	@command -v c++ >/dev/null || .ci/install g++
 	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --version 0.13.2
 	@mkdir -p fuzz/corpus/frames fuzz/corpus/requests
 	RUSTC_BOOTSTRAP=1 cargo fuzz run frames -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
