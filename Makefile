@@ -15,10 +15,16 @@ build: linker
 linker:
 	@command -v cc >/dev/null || .ci/install gcc libc6-dev
 
-test: linker ## Everything that tests nearside, with real servers and clients.
-	@.ci/install redis-server redis-tools python3-venv
+# Clients, and what checks deploy/.
+.venv/installed: tests/requirements.txt
+	@.ci/install python3-venv
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --requirement tests/requirements.txt
+	@touch $@
+
+test: linker .venv/installed ## Everything that tests nearside, with real servers and clients.
+	@.ci/install redis-server redis-tools
 	cargo test --locked
-	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
 
 check: linker ## Format, lints, documentation, licences and duplicate versions.
