@@ -40,7 +40,12 @@ def eventually(probe, what):
 def start_redis(port):
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     server = subprocess.Popen([*BOUND, *command], stdout=subprocess.DEVNULL)
-    eventually(lambda: redis.Redis(port=port).ping(), "redis-server")
+    try:
+        eventually(lambda: redis.Redis(host="127.0.0.1", port=port).ping(), "redis-server")
+    except BaseException:
+        server.kill()
+        server.wait()
+        raise
     return server
 
 
@@ -76,10 +81,10 @@ class Program:
         eventually(lambda: self.client().ping(), "the lane")
 
     def client(self, **options):
-        return redis.Redis(port=self.port, socket_timeout=PATIENCE, **options)
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=PATIENCE, **options)
 
     def direct(self, **options):
-        return redis.Redis(port=self.upstream_port, **options)
+        return redis.Redis(host="127.0.0.1", port=self.upstream_port, **options)
 
     def stop(self):
         for process in (self.process, self.upstream):
