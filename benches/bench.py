@@ -1,107 +1,126 @@
-"""redis-benchmark through nearside (one worker) and straight to Redis, in turn: ratios from pairs, medians of several.
+"""redis-benchmark through nearside and other proxies (one worker each) and straight to Redis, in turn: ratios to the
+direct run of the same round, medians of several rounds; and nearside's resident memory. Prints Markdown.
 
-Usage: bench.py PROGRAM [ROUNDS [REQUESTS]]
+Usage: bench.py PROGRAM [ROUNDS [REQUESTS]]; ENVOY names an Envoy to compare with too.
 """
 
+import contextlib
 import os
+import resource
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+
+import contenders
+
+KEYS = 100_000
+IDLE_CLIENTS = 1000
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
-                probe.sendall(b"PING\r\n")
-                if probe.recv(100).startswith(b"+PONG"):
-                    return
-        except OSError:
-            pass
-        time.sleep(0.02)
-    raise SystemExit(f"nothing answers on port {port}")
-
-
-def cpu_seconds(pid):
-    tasks = os.listdir(f"/proc/{pid}/task")
-    return sum(int(open(f"/proc/{pid}/task/{task}/schedstat").read().split()[0]) for task in tasks) / 1e9
-
-
-def benchmark(port, command, depth, requests):
-    """Requests a second."""
+def benchmark(server, command, depth, requests):
+    """Requests a second, and the server's CPU in microseconds a request."""
+    before = server.cpu_seconds()
     ran = subprocess.run(
-        ["redis-benchmark", "-p", str(port), "-c", "50", "-d", "100", "-r", "100000", "-n", str(requests)]
+        ["redis-benchmark", "-p", str(server.port), "-c", "50", "-d", "100", "-r", str(KEYS), "-n", str(requests)]
         + ["-P", str(depth), "-t", command, "--csv"],
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=600,
     )
-    return float(ran.stdout.strip().splitlines()[-1].split(",")[1].strip('"'))
+    cpu = server.cpu_seconds() - before
+    return float(ran.stdout.strip().splitlines()[-1].split(",")[1].strip('"')), cpu / requests * 1e6
+
+
+def pipe(port, lines):
+    text = "".join(f"{line}\r\n" for line in lines)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["redis-cli", "-p", str(port), "--pipe"], input=text, text=True, check=True, **quiet)
+
+
+def rounds_of(direct, through, command, depth, rounds, requests):
+    """For each proxy: of direct's throughput, CPU a request, of direct's CPU; a value for each round."""
+    found = {server: ([], [], []) for server in through}
+    for number in range(rounds):
+        # Each comes first once in a while.
+        order = [direct, *through]
+        start = number % len(order)
+        measured = {server: benchmark(server, command, depth, requests) for server in order[start:] + order[:start]}
+        direct_speed, direct_cost = measured[direct]
+        for server, (speed, cost, share) in found.items():
+            speed.append(measured[server][0] / direct_speed)
+            cost.append(measured[server][1])
+            share.append(measured[server][1] / direct_cost)
+    return found
+
+
+def compare(direct, through, case, command, rounds, base):
+    for depth in (1, 16):
+        requests = base * (5 if depth > 1 else 1)
+        for server, columns in rounds_of(direct, through, command, depth, rounds, requests).items():
+            name = f"{case}, -P {depth}"
+            if server.name != "nearside":
+                name = f"{server.name}, {name}"
+            cells = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in columns]
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def ask(connection):
+    connection.sendall(b"PING\r\n")
+    if connection.recv(100) != b"+PONG\r\n":
+        raise SystemExit("a client was not served")
+
+
+def settled(server):
+    """Resident memory, once it does not change any more."""
+    last = None
+    while (now := server.resident()) != last:
+        last = now
+        time.sleep(0.5)
+    return now
+
+
+def memory(server):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    idle = settled(server)
+    with contextlib.ExitStack() as open_clients:
+        for _ in range(IDLE_CLIENTS):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            ask(open_clients.enter_context(client))
+        full = settled(server)
+    print(f"| nearside, idle | {idle / 2**20:.1f} MiB |")
+    print(f"| nearside, each of {IDLE_CLIENTS:,} idle clients | {(full - idle) / 1024 / IDLE_CLIENTS:.1f} KiB |")
 
 
 def main():
     program = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     base = int(sys.argv[3]) if len(sys.argv) > 3 else 200_000
-    upstream_port = free_port()
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    upstream = subprocess.Popen(["redis-server", "--port", str(upstream_port), "--save", ""], **quiet)
-    started = [upstream]
-    try:
-        wait_for(upstream_port)
-        load = "".join(f"SET key:{n:012d} {'x' * 100}\r\n" for n in range(100_000))
-        subprocess.run(["redis-cli", "-p", str(upstream_port), "--pipe"], input=load, text=True, check=True, **quiet)
+    with contenders.redis() as direct, tempfile.TemporaryDirectory() as directory:
+        directory = Path(directory)
+        pipe(direct.port, (f"SET key:{n:012d} {'x' * 100}" for n in range(KEYS)))
         print(f"{os.cpu_count()} cores, {rounds} rounds, medians (least to most)\n")
         print("| case | of direct's throughput | CPU a request, us | of direct's CPU |")
         print("|---|---|---|---|")
-        cases = [("hits", "on", "get"), ("forwarded GET", "off", "get"), ("forwarded SET", "off", "set")]
-        for name, mode, command in cases:
-            port = free_port()
-            environment = os.environ | {"NEARSIDE_L1_ADMIT": "always", "NEARSIDE_L1_MAX_BYTES": "256MiB"}
-            environment |= {"NEARSIDE_L1_ENTRY_MAX_TTL": "1h"}
-            nearside = subprocess.Popen(
-                [program, "--listen", f"127.0.0.1:{port}", "--http", "off", "--workers", "1", "--l1", mode]
-                + ["--upstream", f"redis://127.0.0.1:{upstream_port}"],
-                env=environment,
-                **quiet,
-            )
-            started.append(nearside)
-            wait_for(port)
-            if mode == "on":
-                warm = "".join(f"GET key:{n:012d}\r\n" for n in range(100_000))
-                subprocess.run(["redis-cli", "-p", str(port), "--pipe"], input=warm, text=True, check=True, **quiet)
-            for depth in (1, 16):
-                requests = base * (5 if depth > 1 else 1)
-                speed, cost, share = [], [], []
-                for _ in range(rounds):
-                    before = cpu_seconds(upstream.pid)
-                    direct = benchmark(upstream_port, command, depth, requests)
-                    direct_cpu = cpu_seconds(upstream.pid) - before
-                    before = cpu_seconds(nearside.pid)
-                    through = benchmark(port, command, depth, requests)
-                    cpu = cpu_seconds(nearside.pid) - before
-                    speed.append(through / direct)
-                    cost.append(cpu / requests * 1e6)
-                    share.append(cpu / direct_cpu)
-                cells = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in (speed, cost, share)]
-                print(f"| {name}, -P {depth} | " + " | ".join(cells) + " |", flush=True)
-            nearside.terminate()
-            nearside.wait()
-    finally:
-        for process in started:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        with contenders.nearside(program, direct.port, "on") as nearside:
+            pipe(nearside.port, (f"GET key:{n:012d}" for n in range(KEYS)))
+            compare(direct, [nearside], "hits", "get", rounds, base)
+        with contextlib.ExitStack() as started:
+            servers = [contenders.nearside(program, direct.port, "off")]
+            servers += [start(directory, direct.port) for start in (contenders.twemproxy, contenders.haproxy)]
+            if os.environ.get("ENVOY"):
+                servers.append(contenders.envoy(os.environ["ENVOY"], directory, direct.port))
+            for server in servers:
+                started.enter_context(server)
+            compare(direct, servers, "forwarded GET", "get", rounds, base)
+            compare(direct, servers, "forwarded SET", "set", rounds, base)
+        print("\n| resident memory | |\n|---|---|")
+        with contenders.nearside(program, direct.port, "on") as nearside:
+            memory(nearside)
 
 
 if __name__ == "__main__":

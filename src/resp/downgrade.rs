@@ -193,8 +193,9 @@ impl Sink for Downgrading<'_> {
             b'*' => self.array_header(count),
             b'~' | b'>' => self.array(count),
             b'=' => {
-                self.state.skip = 4;
-                encode::header(self.out, b'$', count.saturating_sub(4));
+                let prefix = count.min(4);
+                self.state.skip = usize::try_from(prefix).unwrap_or_default();
+                encode::header(self.out, b'$', count - prefix);
             }
             b'!' => {
                 self.state.error = true;

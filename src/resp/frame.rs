@@ -5,8 +5,10 @@
 
 use std::fmt;
 
-/// Longest line of a header, a double, a boolean or a big number.
-const HEADER_LIMIT: usize = 64 * 1024;
+/// Longest line of a header, a null or a boolean; a length has 19 digits at most.
+const SHORT_LINE: usize = 32;
+/// Longest line of a double or a big number.
+const LONG_LINE: usize = 64 * 1024;
 
 /// The upstream's bytes are no RESP; nothing behind them can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +71,14 @@ pub struct Walked {
     pub done: bool,
 }
 
-/// Walks one frame after another.
+/// Walks one frame after another. What a call did not go through comes again, first, with more behind it.
 #[derive(Debug)]
 pub struct FrameWalker {
     open: Vec<u64>,
     within: Within,
     begun: bool,
+    /// Bytes of a long line that hold no line break. Short lines are looked through anew: a caller may take those itself.
+    searched: usize,
 }
 
 impl Default for FrameWalker {
@@ -83,6 +87,7 @@ impl Default for FrameWalker {
             open: Vec::new(),
             within: Within::Start,
             begun: false,
+            searched: 0,
         }
     }
 }
@@ -200,27 +205,15 @@ impl FrameWalker {
             };
             return Ok((used, ended));
         }
-        let Some(lf) = buf.iter().take(HEADER_LIMIT).position(|&b| b == b'\n') else {
-            return if buf.len() >= HEADER_LIMIT {
-                Err(FrameError("a header line without an end"))
-            } else {
-                Ok((0, false))
-            };
+        let Some((text, used)) = self.first_line(buf)? else {
+            return Ok((0, false));
         };
-        if lf < 2 || buf[lf - 1] != b'\r' {
-            return Err(FrameError("a header line without CR"));
-        }
-        let text = &buf[1..lf - 1];
         match kind {
-            b'_' | b'#' | b',' | b'(' => {
-                sink.element(kind, self.open.len());
-                sink.scalar(kind, text);
-                Ok((lf + 1, true))
-            }
+            b',' | b'(' => {}
+            b'_' if text.is_empty() => {}
+            b'#' if matches!(text, b"t" | b"f") => {}
             b'$' | b'=' | b'!' => {
-                let n = parse_integer(text)
-                    .filter(|n| *n >= -1)
-                    .ok_or(FrameError("a bulk length that is no number"))?;
+                let n = length(kind, text, i64::MAX)?;
                 sink.element(kind, self.open.len());
                 sink.header(kind, n);
                 if n >= 0 {
@@ -229,12 +222,10 @@ impl FrameWalker {
                         ending: 2,
                     };
                 }
-                Ok((lf + 1, n < 0))
+                return Ok((used, n < 0));
             }
             b'*' | b'~' | b'%' | b'>' | b'|' => {
-                let n = parse_integer(text)
-                    .filter(|n| (-1..=1 << 40).contains(n))
-                    .ok_or(FrameError("an aggregate length that is no number"))?;
+                let n = length(kind, text, 1 << 40)?;
                 sink.element(kind, self.open.len());
                 sink.header(kind, n);
                 let count = n.max(0).unsigned_abs();
@@ -246,11 +237,47 @@ impl FrameWalker {
                 if elements > 0 {
                     self.open.push(elements | mark);
                 }
-                Ok((lf + 1, elements == 0 && kind != b'|'))
+                return Ok((used, elements == 0 && kind != b'|'));
             }
-            _ => Err(FrameError("an unknown kind of frame")),
+            _ => return Err(FrameError("a null or boolean with another text")),
+        }
+        sink.element(kind, self.open.len());
+        sink.scalar(kind, text);
+        Ok((used, true))
+    }
+
+    /// The line at the start of `buf`, where it is whole: its text without kind and line break, and its length.
+    fn first_line<'b>(&mut self, buf: &'b [u8]) -> Result<Option<(&'b [u8], usize)>, FrameError> {
+        let limit = match buf[0] {
+            b',' | b'(' => LONG_LINE,
+            b'_' | b'#' | b'$' | b'=' | b'!' | b'*' | b'~' | b'%' | b'>' | b'|' => SHORT_LINE,
+            _ => return Err(FrameError("an unknown kind of frame")),
+        };
+        let within = &buf[..buf.len().min(limit)];
+        let from = self.searched.min(within.len());
+        let Some(found) = within[from..].iter().position(|&b| b == b'\n') else {
+            if within.len() == limit {
+                return Err(FrameError("a header line without an end"));
+            }
+            if limit == LONG_LINE {
+                self.searched = within.len();
+            }
+            return Ok(None);
+        };
+        self.searched = 0;
+        match &buf[1..from + found] {
+            [text @ .., b'\r'] => Ok(Some((text, from + found + 1))),
+            _ => Err(FrameError("a header line without CR")),
         }
     }
+}
+
+/// A length; only the RESP2 nulls have -1.
+fn length(kind: u8, text: &[u8], longest: i64) -> Result<i64, FrameError> {
+    let least = if matches!(kind, b'$' | b'*') { -1 } else { 0 };
+    parse_integer(text)
+        .filter(|n| (least..=longest).contains(n))
+        .ok_or(FrameError("a length that is no number"))
 }
 
 /// Up to where the line goes: bytes used, whether it ended, whether its last byte is a CR.
@@ -269,22 +296,26 @@ fn line_end(buf: &[u8], cr: bool) -> (usize, bool, bool) {
     (buf.len(), false, buf.last() == Some(&b'\r'))
 }
 
-/// A signed decimal integer, nothing else.
+/// A signed decimal integer as Redis writes and takes it: no plus sign, no leading zeros.
 #[must_use]
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    if text == b"0" {
+        return Some(0);
+    }
     let (negative, digits) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, text),
     };
-    if digits.is_empty() || digits.len() > 19 {
+    if !matches!(digits.first(), Some(b'1'..=b'9')) {
         return None;
     }
+    // Counted downwards, since the least integer has no positive counterpart.
     let mut n: i64 = 0;
     for digit in digits {
         if !digit.is_ascii_digit() {
             return None;
         }
-        n = n.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+        n = n.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
     }
-    Some(if negative { -n } else { n })
+    if negative { Some(n) } else { n.checked_neg() }
 }

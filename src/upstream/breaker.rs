@@ -179,3 +179,7 @@ mod tests {
         assert_eq!(breaker.state(), State::Closed { failures: 0 });
     }
 }
+
+#[cfg(test)]
+#[path = "breaker_properties.rs"]
+mod properties;

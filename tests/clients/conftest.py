@@ -12,6 +12,9 @@ import redis
 
 PATIENCE = 15
 
+# What is started with this ends with the thread that started it, also where that is killed.
+BOUND = ["setpriv", "--pdeathsig", "KILL"]
+
 
 def free_port():
     with socket.socket() as probe:
@@ -54,7 +57,7 @@ class Program:
 
     def start_upstream(self):
         command = ["redis-server", "--port", str(self.upstream_port), "--bind", "127.0.0.1", "--save", ""]
-        self.upstream = subprocess.Popen([*command, "--appendonly", "no"], stdout=subprocess.DEVNULL)
+        self.upstream = subprocess.Popen([*BOUND, *command, "--appendonly", "no"], stdout=subprocess.DEVNULL)
         eventually(lambda: self.direct().ping(), "redis-server")
 
     def stop_upstream(self):
@@ -68,6 +71,7 @@ class Program:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
+                    *BOUND,
                     *(binary, "--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}", "--http", "127.0.0.1:0"),
                     *("--upstream", f"redis://127.0.0.1:{self.upstream_port}"),
                 ],
@@ -79,13 +83,13 @@ class Program:
         eventually(lambda: self.client().ping(), "the lane")
 
     def client(self, **options):
-        return redis.Redis(port=self.port, socket_timeout=PATIENCE, **options)
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=PATIENCE, **options)
 
     def unix_client(self, **options):
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=PATIENCE, **options)
 
     def direct(self, **options):
-        return redis.Redis(port=self.upstream_port, **options)
+        return redis.Redis(host="127.0.0.1", port=self.upstream_port, **options)
 
     def stop(self):
         for process in (self.process, self.upstream):

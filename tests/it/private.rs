@@ -158,7 +158,8 @@ fn it_is_gone_when_its_owner_is_killed() {
 fn it_is_gone_when_nearside_is_killed() {
     let room = std::env::temp_dir().join(format!("private-{}", std::process::id()));
     std::fs::create_dir(&room).unwrap();
-    let mut nearside = Command::new(NEARSIDE)
+    let mut nearside = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", NEARSIDE])
         .args([
             "--upstream",
             "private",

@@ -49,7 +49,7 @@ process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
 function start(command, args, stderr = 'ignore') {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', stderr] })
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: ['ignore', 'ignore', stderr] })
   children.add(child)
   child.once('exit', () => children.delete(child))
   return child

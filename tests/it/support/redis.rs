@@ -8,7 +8,8 @@ use std::{fs, thread};
 use super::client::Client;
 use super::{PATIENCE, TempDir, eventually};
 
-/// Ends with the value, by its own process handle.
+/// Ends with the value, by its own process handle; and where the tests are killed, with the thread that started it,
+/// which therefore has to be the one that keeps it.
 pub struct RedisServer {
     child: Child,
     addr: SocketAddr,
@@ -33,7 +34,8 @@ impl RedisServer {
     fn start_on(addr: SocketAddr, extra: &[&str]) -> Option<Self> {
         let dir = TempDir::new();
         let log = dir.path().join("redis.log");
-        let child = Command::new("redis-server")
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "redis-server"])
             .args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()])
             .args(["--save", "", "--appendonly", "no"])
             .args(["--enable-debug-command", "yes"])
@@ -46,7 +48,7 @@ impl RedisServer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("redis-server on the PATH");
+            .expect("setpriv of util-linux on the PATH");
         let mut server = Self { child, addr, dir };
         let deadline = Instant::now() + PATIENCE;
         loop {
