@@ -13,8 +13,7 @@ use crate::upstream::connect::{ConnectError, Stream};
 use crate::upstream::pool::{Clean, OwnKey};
 use crate::upstream::settings::Credentials;
 
-/// An attempt to connect; what comes of it is the connection and its number upstream.
-type Connecting = Pin<Box<dyn Future<Output = Result<(Stream, Option<u64>), ConnectError>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
 
 /// What a command sent here may have changed.
 #[derive(Debug, Default)]
@@ -123,8 +122,6 @@ pub struct Own {
     pub key: OwnKey,
     /// What CLIENT SETNAME last gave it.
     pub name: Option<Vec<u8>>,
-    /// The upstream's number of it, once it is open and where it tells.
-    pub id: Option<u64>,
     /// It has had a command whose effect on the connection is not known: it is not handed on.
     pub tainted: bool,
     /// What comes is passed as it is, and nothing is expected.
@@ -209,16 +206,16 @@ impl Own {
     /// A connection that is being opened.
     #[must_use]
     pub fn opening(key: OwnKey, connecting: Connecting) -> Self {
-        Self::new(key, Link::Opening(connecting), None, None)
+        Self::new(key, Link::Opening(connecting), None)
     }
 
     /// A connection that was used before and is clean.
     #[must_use]
     pub fn clean(key: OwnKey, clean: Clean) -> Self {
-        Self::new(key, Link::Open(clean.stream), clean.name, clean.id)
+        Self::new(key, Link::Open(clean.stream), clean.name)
     }
 
-    fn new(key: OwnKey, link: Link, name: Option<Vec<u8>>, id: Option<u64>) -> Self {
+    fn new(key: OwnKey, link: Link, name: Option<Vec<u8>>) -> Self {
         Self {
             link,
             out: Vec::new(),
@@ -229,7 +226,6 @@ impl Own {
             expected: VecDeque::new(),
             key,
             name,
-            id,
             tainted: false,
             raw: false,
             subscribed: Default::default(),
@@ -242,8 +238,8 @@ impl Own {
         let fit = self.is_idle() && !self.tainted && self.out.is_empty() && self.input.is_empty();
         match self.link {
             Link::Open(stream) if fit => {
-                let (name, id) = (self.name, self.id);
-                Some((self.key, Clean { stream, name, id }))
+                let name = self.name;
+                Some((self.key, Clean { stream, name }))
             }
             _ => None,
         }
@@ -319,8 +315,7 @@ impl Own {
         if let Link::Opening(connecting) = &mut self.link {
             match connecting.as_mut().poll(cx) {
                 Poll::Pending => return Ok(None),
-                Poll::Ready(Ok((stream, id))) => {
-                    self.id = id;
+                Poll::Ready(Ok(stream)) => {
                     self.link = Link::Open(stream);
                     outcome = Some(Ok(()));
                 }

@@ -1,8 +1,8 @@
-//! The open sessions: how a drain reaches them, and which upstream connection stands for a session's number.
+//! The open sessions: how a drain and CLIENT KILL reach them.
 //!
-//! CLIENT ID is answered here, so the upstream does not know the number. Where a command names one (CLIENT KILL, LIST,
-//! UNBLOCK, TRACKING with REDIRECT), it is put into the number of the session's own connection, if it has one. The
-//! numbers start far above those of any server, so the two are never taken for each other.
+//! A session's number is what HELLO says; it starts far above those of any server, so that the two are never taken for
+//! each other. CLIENT ID is another matter: it is asked in order to be named to others (KILL, UNBLOCK, TRACKING with
+//! REDIRECT), so the session gets an own connection, whose number it is, and keeps it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,29 +15,11 @@ use crate::upstream::mailbox::Mailbox;
 /// The first session's number.
 const FIRST: u64 = 1 << 40;
 
-#[derive(Debug)]
-struct Open {
-    mailbox: Arc<Mailbox>,
-    /// The upstream's number of the session's own connection, where the session has asked for its number.
-    upstream: Option<u64>,
-}
-
-/// What a session's number stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
-    /// No session's number.
-    Nobody,
-    /// A session without an own connection.
-    Session,
-    /// The upstream's number of its own connection.
-    Connection(u64),
-}
-
 /// See the module's header.
 #[derive(Debug)]
 pub struct Sessions {
     next: AtomicU64,
-    open: Mutex<HashMap<u64, Open>>,
+    open: Mutex<HashMap<u64, Arc<Mailbox>>>,
 }
 
 impl Default for Sessions {
@@ -58,11 +40,7 @@ impl Sessions {
 
     /// A session has begun.
     pub fn add(&self, id: u64, mailbox: Arc<Mailbox>) {
-        let open = Open {
-            mailbox,
-            upstream: None,
-        };
-        self.open.lock().insert(id, open);
+        self.open.lock().insert(id, mailbox);
     }
 
     /// A session has ended.
@@ -85,43 +63,13 @@ impl Sessions {
     /// The mailboxes of all.
     #[must_use]
     pub fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
-        let open = self.open.lock();
-        open.values()
-            .map(|open| Arc::clone(&open.mailbox))
-            .collect()
-    }
-
-    /// A session's own connection has this number upstream, or none any more.
-    pub fn connected(&self, id: u64, upstream: Option<u64>) {
-        if let Some(open) = self.open.lock().get_mut(&id) {
-            open.upstream = upstream;
-        }
-    }
-
-    /// What a number stands for.
-    #[must_use]
-    pub fn named(&self, id: u64) -> Named {
-        if id < FIRST {
-            return Named::Nobody;
-        }
-        match self.open.lock().get(&id) {
-            None => Named::Nobody,
-            Some(Open { upstream: None, .. }) => Named::Session,
-            Some(Open {
-                upstream: Some(upstream),
-                ..
-            }) => Named::Connection(*upstream),
-        }
+        self.open.lock().values().map(Arc::clone).collect()
     }
 
     /// Cuts a session off; whether there was one.
     #[must_use]
     pub fn kill(&self, id: u64) -> bool {
-        let mailbox = self
-            .open
-            .lock()
-            .get(&id)
-            .map(|open| Arc::clone(&open.mailbox));
+        let mailbox = self.open.lock().get(&id).map(Arc::clone);
         let Some(mailbox) = mailbox else {
             return false;
         };

@@ -95,7 +95,8 @@ pub struct Session<S> {
     stream: S,
     id: u64,
     sessions: Arc<Sessions>,
-    /// The client has asked for its number: what that stands for upstream is kept.
+    /// The client has asked for its number, which is that of its own connection: it keeps it, and what concerns the
+    /// connection goes there.
     numbered: bool,
     lanes: Arc<Lanes>,
     /// Who the client is, and its database.

@@ -15,7 +15,7 @@ use super::settings::{Address, Credentials, Settings};
 use crate::command::learned::Learned;
 use crate::resp::downgrade::Downgrade;
 use crate::resp::encode;
-use crate::resp::frame::{FrameWalker, Sink, parse_integer};
+use crate::resp::frame::{FrameWalker, Sink};
 
 /// A connection to the upstream.
 #[derive(Debug)]
@@ -368,7 +368,7 @@ pub async fn open_lane(
     })
 }
 
-/// Opens a connection for one session, authenticated and in its database and protocol; with its number upstream.
+/// Opens a connection for one session, authenticated and in its database and protocol.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -377,18 +377,13 @@ pub async fn open_own(
     credentials: Option<&Credentials>,
     db: u32,
     resp3: bool,
-) -> Result<(Stream, Option<u64>), ConnectError> {
+) -> Result<Stream, ConnectError> {
     let settings = lanes.settings();
     let stream = connect(&lanes.endpoint().address, settings).await?;
     let shaking = async {
         let mut stream = secure(stream, lanes).await?;
         introduce(&mut stream, credentials, db, resp3).await?;
-        // Whoever may not ask has no number.
-        let id = call(&mut stream, &[b"CLIENT", b"ID"]).await?.line;
-        let id = id
-            .strip_prefix(b":")
-            .and_then(|id| parse_integer(id.trim_ascii_end()));
-        Ok((stream, id.and_then(|id| u64::try_from(id).ok())))
+        Ok(stream)
     };
     timeout(settings.handshake_timeout, shaking)
         .await

@@ -34,6 +34,7 @@ pub struct Driver<'a> {
     filled: usize,
     tick: Interval,
     overdue: bool,
+    quiet: bool,
     /// When bytes last came.
     heard: u64,
     /// How long the reader has waited for the client of the reply under way.
@@ -56,6 +57,7 @@ impl<'a> Driver<'a> {
             filled: 0,
             tick,
             overdue: false,
+            quiet: true,
             heard: now_ms(),
             stalled: Duration::ZERO,
             stall: None,
@@ -76,6 +78,11 @@ impl<'a> Driver<'a> {
         }
         if let Err(end) = self.read(cx) {
             return Poll::Ready(end);
+        }
+        let quiet = self.is_drained();
+        if quiet != self.quiet {
+            self.quiet = quiet;
+            self.lane.set_quiet(quiet);
         }
         if self.lane.is_retired() && self.is_drained() && self.lane.close_if_empty() {
             return Poll::Ready(LaneEnd::Finished);

@@ -72,6 +72,7 @@ pub struct Lane {
     pub(super) left_at: AtomicU64,
     retired: AtomicBool,
     overdue: AtomicBool,
+    quiet: AtomicBool,
     refused: AtomicBool,
     /// The refusal was for the user's sake: its password or its rights.
     locked_out: AtomicBool,
@@ -97,6 +98,7 @@ impl Lane {
             left_at: AtomicU64::new(now_ms()),
             retired: AtomicBool::new(false),
             overdue: AtomicBool::new(false),
+            quiet: AtomicBool::new(true),
             refused: AtomicBool::new(false),
             locked_out: AtomicBool::new(false),
         }
@@ -143,6 +145,16 @@ impl Lane {
     #[must_use]
     pub fn wants_leaving(&self) -> bool {
         self.overdue.load(Ordering::Relaxed) || self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is queued or outstanding on it: a command sent now is answered as soon as the server does.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Acquire) && self.queue.lock().pending.is_empty()
+    }
+
+    pub(super) fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Release);
     }
 
     pub(super) fn is_retired(&self) -> bool {

@@ -32,8 +32,6 @@ pub struct Clean {
     pub stream: Stream,
     /// What CLIENT SETNAME last gave it.
     pub name: Option<Vec<u8>>,
-    /// The upstream's number of it, where it tells.
-    pub id: Option<u64>,
 }
 
 struct Idle {

@@ -6,7 +6,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
 use crate::command::Class;
-use crate::proxy::registry::Named;
 use crate::resp::encode;
 use crate::resp::frame::parse_integer;
 use crate::upstream::identity::Identity;
@@ -71,62 +70,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Some(name) => encode::bulk(&mut self.out, name),
                 None => encode::nil(&mut self.out, self.resp2),
             },
-            (b"ID", 2) => {
-                self.numbered = true;
-                encode::header(&mut self.out, b':', self.id);
-            }
             (b"KILL", 4) if arg(2).is_some_and(|filter| filter.eq_ignore_ascii_case(b"ID")) => {
-                let id = arg(3).and_then(number);
-                let session = |id: &u64| self.sessions.named(*id) == Named::Session;
-                let Some(id) = id.filter(session) else {
+                let id = arg(3).and_then(parse_integer);
+                let id = id.and_then(|id| u64::try_from(id).ok());
+                if !id.is_some_and(|id| self.sessions.kill(id)) {
                     return false;
-                };
-                let killed = self.sessions.kill(id);
-                encode::header(&mut self.out, b':', u64::from(killed));
+                }
+                self.out.extend_from_slice(b":1\r\n");
             }
             (b"INFO", 2) => {
-                let line = self.info();
+                let line = self.info(request.len());
                 encode::verbatim(&mut self.out, line.as_bytes(), self.resp2);
             }
             _ => return false,
         }
         true
-    }
-
-    /// A command that names a session's number, with the upstream's number in its place.
-    pub(super) fn in_upstream_numbers(
-        &self,
-        request: &[u8],
-        args: &[Range<usize>],
-    ) -> Option<Vec<u8>> {
-        let mut changed = false;
-        let numbers: Vec<Vec<u8>> = args
-            .iter()
-            .map(|arg| {
-                let arg = &request[arg.clone()];
-                match number(arg).map(|id| self.sessions.named(id)) {
-                    Some(Named::Connection(id)) => {
-                        changed = true;
-                        id.to_string().into_bytes()
-                    }
-                    _ => arg.to_vec(),
-                }
-            })
-            .collect();
-        changed.then(|| {
-            let mut request = Vec::new();
-            let args: Vec<&[u8]> = numbers.iter().map(Vec::as_slice).collect();
-            encode::request(&mut request, &args);
-            request
-        })
-    }
-
-    /// Keeps what the session's number stands for.
-    pub(super) fn note_number(&self) {
-        if self.numbered {
-            let id = self.own.as_ref().and_then(|own| own.id);
-            self.sessions.connected(self.id, id);
-        }
     }
 
     /// Whether the upstream knows a command; nothing is known of one that does not let us ask.
@@ -136,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// What CLIENT INFO says of this client, in the server's own form; what only a server knows is 0.
-    fn info(&self) -> String {
+    fn info(&self, request: usize) -> String {
         let user = match &self.place.identity {
             Identity::User(user) => user.to_string(),
             Identity::Ours => {
@@ -148,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let name = String::from_utf8_lossy(self.name.as_deref().unwrap_or_default());
         format!(
             "id={} addr={} laddr={} fd=-1 name={name} age={} idle=0 flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
-             qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
+             qbuf={request} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r \
              cmd=client|info user={user} redir=-1 resp={}\n",
             self.id,
             self.peer.remote,
@@ -158,8 +116,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.resp2 { 2 } else { 3 },
         )
     }
-}
-
-fn number(text: &[u8]) -> Option<u64> {
-    parse_integer(text).and_then(|id| u64::try_from(id).ok())
 }

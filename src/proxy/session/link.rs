@@ -52,7 +52,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             ));
         }
         self.name_own();
-        self.note_number();
         true
     }
 
@@ -77,13 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.pinned
             || self.watching
             || self.transaction.is_some()
-            || self.streaming.is_some();
+            || self.streaming.is_some()
+            || self.numbered;
         if !keeps && self.own_idle() {
             let clean = self.own.take().and_then(Own::into_clean);
             if let Some((key, clean)) = clean {
                 pool::put(key, clean);
             }
-            self.note_number();
         }
     }
 
@@ -203,7 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if received.is_err() {
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
             // once the client has what came before.
-            let stateful = self.pinned || self.watching || self.transaction.is_some();
+            let stateful =
+                self.pinned || self.watching || self.transaction.is_some() || self.numbered;
             if own.raw || !own.is_idle() || stateful || self.is_transparent() {
                 self.settle_abandoned(&mut own);
                 self.closing = true;
@@ -215,7 +215,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for change in came.changes {
             self.changed(change);
         }
-        self.note_number();
         self.give_back_own();
         Ok(came.news)
     }

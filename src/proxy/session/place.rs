@@ -102,7 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn was_reset(&mut self) {
         self.own = None;
-        (self.pinned, self.watching, self.transaction) = (false, false, None);
+        (self.pinned, self.numbered, self.watching) = (false, false, false);
+        self.transaction = None;
         self.name = None;
         self.resp2 = true;
         self.replies = super::Replies::On;

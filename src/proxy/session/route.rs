@@ -40,7 +40,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             {
                 return flow;
             }
-            if !own_state && self.answer_here(class, request, args) {
+            let numbered = row.is_some_and(|row| row.name == "CLIENT|ID");
+            self.numbered |= numbered;
+            if !own_state && !self.numbered && self.answer_here(class, request, args) {
                 return Flow::Done;
             }
         }
@@ -70,6 +72,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && self.own_idle()
     }
 
+    fn is_lane_quiet(&self) -> bool {
+        self.batch.is_empty() && self.seat.as_ref().is_some_and(|seat| seat.is_quiet())
+    }
+
     /// What goes down the lane; `None` for what does not.
     fn by_lane(
         &mut self,
@@ -87,6 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Some(self.read(request, &args[1..], true));
             }
             _ if self.dedicated => return None,
+            // Monitoring asks most when something is stuck, and then must not wait behind it.
+            Class::LaneRead if row.name == "INFO" && !self.is_lane_quiet() => return None,
             Class::Get | Class::Mget | Class::LaneRead => {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());
                 let key = key.and_then(|at| args.get(at));
@@ -195,14 +203,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let raw = class == Class::Raw || reply_off;
         self.pinned |= raw;
         let silent = self.silent;
-        let renumbered = match class {
-            Class::Client => self.in_upstream_numbers(request, args),
-            _ => None,
-        };
         let Some(own) = &mut self.own else {
             return;
         };
-        own.send(renumbered.as_deref().unwrap_or(request));
+        own.send(request);
         if raw {
             own.raw = true;
         } else {

@@ -33,6 +33,8 @@ impl Rig {
             settings.l1.max_staleness = QUIET;
             // A lane that is held is not taken for one that is late.
             settings.lane.lane_overdue = QUIET;
+            settings.lane.handshake_timeout = QUIET;
+            settings.lane.request_timeout = QUIET;
             adjust(settings);
         });
         eventually("the lane", || near.running().lane_is_up().then_some(()));

@@ -193,19 +193,16 @@ impl Relay {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         loop {
-            let mut queues = state
-                .lanes
-                .iter()
-                .filter(|lane| lane.alive)
-                .map(|l| &l.queue);
-            if queues.clone().any(&enough) {
+            let alive = state.lanes.iter().filter(|lane| lane.alive);
+            let queues: Vec<_> = alive.map(|lane| &lane.queue).collect();
+            if queues.iter().any(|queue| enough(queue)) {
                 return;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
-                "waited in vain for {what}; held: {:?}",
-                queues.next()
+                "waited in vain for {what}; {} lanes so far, held on those alive: {queues:?}",
+                state.lanes.len()
             );
             state = self
                 .shared
