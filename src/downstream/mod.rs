@@ -241,7 +241,12 @@ impl Downstream {
                 .spawn(watch_idle(Arc::clone(&shared), timeout));
         }
         // Held, so that the lane of clients without AUTH and SELECT is there from the start.
-        let base = lanes.seat(&lanes.base(), &workers[0].handle);
+        let mode = lanes.l1().settings().mode;
+        let base = if proxy.is_transparent(mode) {
+            None
+        } else {
+            lanes.seat(&lanes.base(), &workers[0].handle)
+        };
         Ok(Self {
             _base: base,
             workers,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::l1::settings::Mode;
+
 /// What clients share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
@@ -42,6 +44,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// With neither a cache nor shared connections every byte goes through as it is, and no lane is needed.
+    #[must_use]
+    pub fn is_transparent(&self, mode: Mode) -> bool {
+        self.sharing == Sharing::Dedicated && mode == Mode::Off
+    }
+
     /// How far causality goes.
     #[must_use]
     pub fn causality(&self) -> Causality {
