@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use hashbrown::HashTable;
 
-/// Accounted beside an entry's own bytes: its slab slot, its table slot at the table's usual load, and the
+/// Accounted beside an entry's own bytes: its two slab slots, its table slot at the table's usual load, and the
 /// allocator's rounding of its one allocation.
-pub const ENTRY_OVERHEAD: usize = std::mem::size_of::<Option<Entry>>() + 24;
+pub const ENTRY_OVERHEAD: usize =
+    std::mem::size_of::<Option<Entry>>() + std::mem::size_of::<Place>() + 24;
 
 /// Stripes of the in-flight counts in one shard.
 const STRIPES: usize = 4096;
@@ -15,17 +16,25 @@ const NONE: u32 = u32::MAX;
 /// A key with its reply.
 #[derive(Debug)]
 pub struct Entry {
-    hash: u64,
     /// The key, then the encoded reply.
     data: Box<[u8]>,
+    /// In milliseconds of the boot clock; the entry is gone from then on.
+    deadline: u64,
     key_len: u32,
     /// Whose it is; see [`super::Space`].
     space: u16,
+    visited: bool,
+}
+
+// A look-up reads one entry's cache line, and nothing of its place in the list.
+const _: () = assert!(std::mem::size_of::<Option<Entry>>() == 32);
+
+/// Where an entry stands: in the table by its hash, in the list between its neighbours.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    hash: u64,
     newer: u32,
     older: u32,
-    visited: bool,
-    /// In milliseconds of the boot clock; the entry is gone from then on.
-    deadline: u64,
 }
 
 impl Entry {
@@ -54,6 +63,8 @@ impl Entry {
 pub struct Shard {
     table: HashTable<u32>,
     slab: Vec<Option<Entry>>,
+    /// By the same numbers as the slab.
+    places: Vec<Place>,
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
@@ -74,6 +85,7 @@ impl Shard {
         Self {
             table: HashTable::new(),
             slab: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
@@ -126,14 +138,11 @@ impl Shard {
         data.extend_from_slice(key);
         data.extend_from_slice(reply);
         let entry = Entry {
-            hash,
             data: data.into_boxed_slice(),
+            deadline,
             key_len: u32::try_from(key.len()).expect("a request's argument is at most 512 MiB"),
             space,
-            newer: NONE,
-            older: self.newest,
             visited: false,
-            deadline,
         };
         let bytes = entry.bytes();
         if bytes > self.max_bytes {
@@ -143,28 +152,31 @@ impl Shard {
         while self.bytes + bytes > self.max_bytes && self.evict() {
             evicted += 1;
         }
-        let mut entry = entry;
-        entry.older = self.newest;
         self.bytes += bytes;
+        let place = Place {
+            hash,
+            newer: NONE,
+            older: self.newest,
+        };
         let at = if let Some(at) = self.free.pop() {
             self.slab[at as usize] = Some(entry);
+            self.places[at as usize] = place;
             at
         } else {
             self.slab.push(Some(entry));
+            self.places.push(place);
             u32::try_from(self.slab.len() - 1).expect("memory bounds the entries far below 2^32")
         };
         if self.newest != NONE {
-            let newest = self.newest;
-            self.entry_mut(newest).newer = at;
+            self.places[self.newest as usize].newer = at;
         }
         self.newest = at;
         if self.oldest == NONE {
             self.oldest = at;
         }
-        let slab = &self.slab;
-        self.table.insert_unique(hash, at, |&at| {
-            slab[at as usize].as_ref().map_or(0, |entry| entry.hash)
-        });
+        let places = &self.places;
+        self.table
+            .insert_unique(hash, at, |&at| places[at as usize].hash);
         evicted
     }
 
@@ -194,7 +206,10 @@ impl Shard {
 
     /// Drops every entry of this hash.
     pub fn remove_hash(&mut self, hash: u64) {
-        while let Some(&at) = self.table.find(hash, |&at| self.entry(at).hash == hash) {
+        while let Some(&at) = self
+            .table
+            .find(hash, |&at| self.places[at as usize].hash == hash)
+        {
             self.remove_at(at);
         }
     }
@@ -203,6 +218,7 @@ impl Shard {
     pub fn clear(&mut self) {
         self.table = HashTable::new();
         self.slab = Vec::new();
+        self.places = Vec::new();
         self.free = Vec::new();
         (self.newest, self.oldest, self.hand) = (NONE, NONE, NONE);
         self.bytes = 0;
@@ -255,23 +271,24 @@ impl Shard {
         let entry = self.slab[at as usize]
             .take()
             .expect("table and list name only slots in use");
-        if let Ok(found) = self.table.find_entry(entry.hash, |&slot| slot == at) {
+        let Place { hash, newer, older } = self.places[at as usize];
+        if let Ok(found) = self.table.find_entry(hash, |&slot| slot == at) {
             found.remove();
         }
         self.free.push(at);
         self.bytes -= entry.bytes();
         if self.hand == at {
-            self.hand = entry.newer;
+            self.hand = newer;
         }
-        if entry.newer == NONE {
-            self.newest = entry.older;
+        if newer == NONE {
+            self.newest = older;
         } else {
-            self.entry_mut(entry.newer).older = entry.older;
+            self.places[newer as usize].older = older;
         }
-        if entry.older == NONE {
-            self.oldest = entry.newer;
+        if older == NONE {
+            self.oldest = newer;
         } else {
-            self.entry_mut(entry.older).newer = entry.newer;
+            self.places[older as usize].newer = newer;
         }
     }
 
@@ -287,7 +304,7 @@ impl Shard {
         }
         while self.entry(at).visited {
             self.entry_mut(at).visited = false;
-            let newer = self.entry(at).newer;
+            let newer = self.places[at as usize].newer;
             at = if newer == NONE { self.oldest } else { newer };
         }
         self.hand = at;
