@@ -85,6 +85,7 @@ const CAUSALITIES: [(&str, Option<Causality>); 3] = [
     ("session", Some(Causality::Session)),
     ("process", Some(Causality::Process)),
 ];
+const SCRIPT_ROUTES: [(&str, bool); 2] = [("own", false), ("lane", true)];
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// What stands for "as this machine's limits have it".
@@ -272,6 +273,20 @@ pub(super) static TABLE: &[Row] = &[
         example: Example::Default,
         set: Set::One(|draft, text| put(&mut draft.proxy.sharing, value::word(text, &SHARINGS))),
         show: |settings| value::show_word(&settings.proxy.sharing, &SHARINGS),
+    },
+    Row {
+        key: "scripts",
+        doc: "Where EVAL and FCALL go: own, a connection of the client's own for the time, or lane, where a long one delays everybody.",
+        expects: "one of own, lane",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.proxy.scripts_by_lane,
+                value::word(text, &SCRIPT_ROUTES),
+            )
+        }),
+        show: |settings| value::show_word(&settings.proxy.scripts_by_lane, &SCRIPT_ROUTES),
     },
     Row {
         key: "causality",

@@ -29,6 +29,8 @@ pub struct Settings {
     pub sharing: Sharing,
     /// A client that has sent nothing for this long and waits for nothing is closed.
     pub idle_timeout: Option<Duration>,
+    /// Scripts and functions go by the lane too.
+    pub scripts_by_lane: bool,
     /// How far causality goes; `None` is by session, or by process where connections are dedicated.
     pub causality: Option<Causality>,
 }
@@ -38,6 +40,7 @@ impl Default for Settings {
         Self {
             sharing: Sharing::Lane,
             idle_timeout: None,
+            scripts_by_lane: false,
             causality: None,
         }
     }

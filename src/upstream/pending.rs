@@ -42,6 +42,11 @@ pub enum Op {
     Relay,
     /// The same, of a write: the hashes of its keys are released behind it.
     Write(Keys),
+    /// A script's reply. Its writes are not known and their pushes come behind it, so its end is held back until the reply
+    /// of the marker right behind it, [`Op::ScriptEnd`].
+    Script,
+    /// That marker's reply.
+    ScriptEnd,
     /// EXEC's reply: its elements are converted each by its command, and the writes are released behind it.
     Exec(Arc<ExecBlock>),
     /// CACHING's reply, the read's, which goes to the session, and one PTTL's for each key.

@@ -92,6 +92,8 @@ pub struct Reader {
     discarding: bool,
     walker: FrameWalker,
     frame: Frame,
+    /// The end of a script's reply, until L1 has seen its writes.
+    held_back: Option<Vec<u8>>,
     /// The frame under way has given bytes to its session already.
     relayed: bool,
     downgrade: Downgrade,
@@ -121,6 +123,7 @@ impl Reader {
             discarding: false,
             walker: FrameWalker::default(),
             frame: Frame::None,
+            held_back: None,
             relayed: false,
             downgrade: Downgrade::default(),
             parts: Parts::default(),
@@ -234,9 +237,9 @@ impl Reader {
             ));
         };
         let relays = match &head.op {
-            Op::Relay | Op::Write(_) | Op::Exec(_) => true,
+            Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Script => true,
             Op::Fill(_) => self.filling.granted && !self.filling.read,
-            Op::Marker(_) | Op::Probe => false,
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe => false,
         };
         if relays {
             self.relay(buf).map_err(broken)
@@ -299,6 +302,7 @@ impl Reader {
             }
         }
         let fresh = !self.relayed;
+        let before = mail.out.len();
         let cut = mail.cut.is_some() || head.silent;
         let walked = match plain {
             Some(consumed) => Walked {
@@ -327,8 +331,13 @@ impl Reader {
         if mail.out.len() > HEAVY {
             self.weigh(&mut mail);
         }
-        if walked.done {
-            mail.answered += 1;
+        match head.op {
+            Op::Script if walked.done => {
+                // At most the line break: more of it may be the client's already.
+                let end = mail.out.len() - mail.out.len().saturating_sub(before).min(2);
+                self.held_back = Some(mail.out.split_off(end));
+            }
+            _ => mail.answered += u64::from(walked.done),
         }
         drop(mail);
         if !self
@@ -412,6 +421,17 @@ impl Reader {
             Op::Relay => {}
             Op::Write(keys) => self.answered_write(&keys),
             Op::Exec(block) => self.answered_write(&block.keys),
+            // Only this lane's pushes come before the marker's reply.
+            Op::Script if !self.alone => {
+                self.l1.close();
+                self.unsettled.closures += 1;
+            }
+            Op::Script => {}
+            Op::ScriptEnd => {
+                if let Some(session) = head.session {
+                    self.release_script(&session);
+                }
+            }
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
                 self.fill(&fill, &filling, head.sent);
@@ -430,6 +450,17 @@ impl Reader {
             }
         }
         self.judge(&error)
+    }
+
+    /// L1 has seen what a script wrote: its client gets the end of the reply.
+    fn release_script(&mut self, session: &Arc<Mailbox>) {
+        if let Some(mut end) = self.held_back.take() {
+            let mut mail = session.lock();
+            mail.out.append(&mut end);
+            mail.answered += 1;
+            drop(mail);
+            self.dirty.push(Arc::clone(session));
+        }
     }
 
     /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
@@ -498,7 +529,12 @@ impl Reader {
     pub fn fail(&mut self, error: &str) -> Unsettled {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         let partial = self.relayed;
-        for (at, pending) in self.pending.drain(..).enumerate() {
+        for (at, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            if let (Op::ScriptEnd, Some(session)) = (&pending.op, &pending.session) {
+                self.release_script(session);
+                session.wake();
+                continue;
+            }
             let read_done = at == 0 && (self.filling.read || self.discarding);
             fail_one(
                 pending,
@@ -520,16 +556,13 @@ pub fn fail_one(
     answered: bool,
     unsettled: &mut Unsettled,
 ) {
-    let relayed = matches!(
-        pending.op,
-        Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Fill(_)
-    ) && !answered;
+    let relayed = !matches!(pending.op, Op::Marker(_) | Op::ScriptEnd | Op::Probe) && !answered;
     let marker = matches!(pending.op, Op::Marker(_));
     match &pending.op {
         Op::Write(Keys::Any) => unsettled.of_any += 1,
         Op::Write(keys) => unsettled.hashes.extend_from_slice(keys.as_slice()),
         Op::Exec(block) => unsettled.hashes.extend_from_slice(block.keys.as_slice()),
-        Op::Marker(_) | Op::Relay | Op::Fill(_) | Op::Probe => {}
+        Op::Marker(_) | Op::Relay | Op::Script | Op::ScriptEnd | Op::Fill(_) | Op::Probe => {}
     }
     let Some(session) = pending.session else {
         return;

@@ -96,6 +96,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
     }
 
+    /// Queues a script, and behind it the marker whose reply says that L1 has seen what it wrote.
+    pub(super) fn queue_script(&mut self, request: &[u8]) {
+        self.queue(request, false, None, Shape::Generic, Op::Script);
+        self.bytes.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+        self.batch.push(Pending {
+            session: Some(Arc::clone(&self.mailbox)),
+            sent: self.now,
+            resp2: false,
+            shape: Shape::Generic,
+            silent: true,
+            repeatable: false,
+            reads: None,
+            op: Op::ScriptEnd,
+        });
+    }
+
     /// Announces a write of the keys that a request changes and gives their hashes; `None` where they cannot be told,
     /// and nothing is announced.
     pub(super) fn begin_write(

@@ -123,6 +123,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 };
                 self.queue(request, false, None, row.shape(args.len()), Op::Write(keys));
             }
+            Class::OwnUnknown | Class::OwnRead
+                if self.scripts_by_lane && SCRIPTS.contains(&row.name) =>
+            {
+                self.flush_deferred();
+                self.queue_script(request);
+            }
             _ => return None,
         }
         Some(Flow::Done)
@@ -383,3 +389,13 @@ const STAYS: [&str; 3] = ["CLIENT|TRACKING", "CLIENT|CACHING", "CLIENT|REPLY"];
 
 /// What a server that is busy with a script takes, and that needs no database.
 const ENDS_BUSY: [&str; 4] = ["SCRIPT|KILL", "FUNCTION|KILL", "FUNCTION|STATS", "SHUTDOWN"];
+
+/// What runs code of the client's, for as long as that likes.
+const SCRIPTS: [&str; 6] = [
+    "EVAL",
+    "EVAL_RO",
+    "EVALSHA",
+    "EVALSHA_RO",
+    "FCALL",
+    "FCALL_RO",
+];

@@ -150,9 +150,21 @@ fn attempt(rig: &Rig, way: &Way, old: Old, by_other: bool, protocol: Protocol) -
 #[test]
 fn an_acknowledged_write_is_seen_by_every_session() {
     let mut broken = Vec::new();
-    for (workers, protocol) in [(1, Protocol::Resp2), (2, Protocol::Resp3)] {
-        let rig = Rig::new(|settings| settings.downstream.workers = workers);
-        for way in WAYS {
+    for (workers, protocol, scripts_by_lane) in [
+        (1, Protocol::Resp2, false),
+        (2, Protocol::Resp3, false),
+        (1, Protocol::Resp3, true),
+        (2, Protocol::Resp2, true),
+    ] {
+        let rig = Rig::new(|settings| {
+            settings.downstream.workers = workers;
+            settings.proxy.scripts_by_lane = scripts_by_lane;
+        });
+        let concerned = |way: &&Way| {
+            let scripts = ["EVAL", "FCALL"];
+            !scripts_by_lane || scripts.iter().any(|name| way.name.starts_with(name))
+        };
+        for way in WAYS.iter().filter(concerned) {
             for old in [Old::InL1, Old::OnItsWay] {
                 for by_other in [true, false] {
                     if let Err(violation) = attempt(&rig, way, old, by_other, protocol) {
