@@ -511,7 +511,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             progress |= self.take_mail()?;
         }
         self.now = now_ms();
-        progress |= self.poll_own(cx)?;
+        progress |= self.poll_own(cx);
         self.serve_deferred();
         progress |= self.process();
         if self.poll_read(cx)? {

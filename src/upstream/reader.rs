@@ -421,12 +421,13 @@ impl Reader {
             Op::Relay => {}
             Op::Write(keys) => self.answered_write(&keys),
             Op::Exec(block) => self.answered_write(&block.keys),
-            // Only this lane's pushes come before the marker's reply.
-            Op::Script if !self.alone => {
-                self.l1.close();
-                self.unsettled.closures += 1;
+            // Only this lane's pushes come before the reply of the marker behind it.
+            Op::Script => {
+                if !self.alone {
+                    self.l1.close();
+                    self.unsettled.closures += 1;
+                }
             }
-            Op::Script => {}
             Op::ScriptEnd => {
                 if let Some(session) = head.session {
                     self.release_script(&session);
