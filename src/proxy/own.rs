@@ -124,6 +124,8 @@ pub struct Own {
     pub name: Option<Vec<u8>>,
     /// It has had a command whose effect on the connection is not known: it is not handed on.
     pub tainted: bool,
+    /// It has led its session to another user or database.
+    pub moved: bool,
     /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
     subscribed: [HashSet<Vec<u8>>; 3],
@@ -227,6 +229,7 @@ impl Own {
             key,
             name,
             tainted: false,
+            moved: false,
             raw: false,
             subscribed: Default::default(),
         }
@@ -235,7 +238,11 @@ impl Own {
     /// The connection for another use, if it is known to be clean.
     #[must_use]
     pub fn into_clean(self) -> Option<(OwnKey, Clean)> {
-        let fit = self.is_idle() && !self.tainted && self.out.is_empty() && self.input.is_empty();
+        let fit = self.is_idle()
+            && !self.tainted
+            && !self.moved
+            && self.out.is_empty()
+            && self.input.is_empty();
         match self.link {
             Link::Open(stream) if fit => {
                 let name = self.name;

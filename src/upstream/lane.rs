@@ -134,7 +134,7 @@ impl Lane {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Whether that is for the user's sake: the password is no longer right, or the rights are gone.
+    /// Whether that is for the user's sake: it is gone, or its password is no longer right.
     #[must_use]
     pub fn is_locked_out(&self) -> bool {
         self.locked_out.load(Ordering::Acquire)
@@ -332,7 +332,7 @@ impl Lane {
 
     fn refuse(&self, reason: &str) {
         let address = &self.lanes.endpoint().address;
-        let of_the_user = ["WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password"];
+        let of_the_user = ["WRONGPASS", "NOAUTH", "ERR invalid password"];
         let locked_out = of_the_user.iter().any(|word| reason.starts_with(word));
         self.locked_out.store(locked_out, Ordering::Release);
         let error = format!("UNAVAILABLE upstream {address}: {reason}");

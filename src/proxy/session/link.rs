@@ -77,13 +77,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.watching
             || self.transaction.is_some()
             || self.streaming.is_some()
-            || self.numbered;
+            || self.numbered
+            || self.own.as_ref().is_some_and(|own| own.moved) && !self.lane_is_up();
         if !keeps && self.own_idle() {
             let clean = self.own.take().and_then(Own::into_clean);
             if let Some((key, clean)) = clean {
                 pool::put(key, clean);
             }
         }
+    }
+
+    fn lane_is_up(&self) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.is_up())
     }
 
     /// What comes behind MONITOR or CLIENT REPLY cannot be told by its replies, so nobody may be served from memory

@@ -173,8 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(own) = &mut self.own {
             own.key.place = self.place.clone();
             own.key.resp3 = !self.resp2;
-            // From here on the lane of that place serves: this one has done its work.
-            own.tainted = true;
+            // It has done its work once the lane of that place is up; where that cannot be, it serves.
+            own.moved = true;
         }
     }
 

@@ -9,13 +9,20 @@ use tokio::runtime::Handle;
 use super::Session;
 use crate::command::Row;
 use crate::resp::downgrade::Shape;
+use crate::upstream::identity::Identity;
 use crate::upstream::lane::Closed;
 use crate::upstream::lanes::Seat;
 use crate::upstream::{Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Leaves a lane that is late or retired, once nothing is outstanding on it.
+    /// Leaves a lane that is late or retired, once nothing is outstanding on it. A client whose user the upstream no
+    /// longer lets in has to authenticate anew, on a new connection.
     pub(super) fn keep_seat(&mut self) {
+        let locked_out = self.seat.as_ref().is_some_and(|seat| seat.is_locked_out());
+        if locked_out && self.place.identity != Identity::Ours && self.own.is_none() {
+            self.closing = true;
+            return;
+        }
         if let Some(seat) = &self.seat
             && seat.wants_leaving()
             && self.lane_idle()
