@@ -349,6 +349,16 @@ impl Own {
         }
     }
 
+    /// Tells the server that nothing more will be sent, once everything has been; it answers what it has, and closes.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) {
+        if let Link::Open(stream) = &mut self.link
+            && self.written == self.out.len()
+        {
+            // A connection that cannot be shut is lost, and reading will say so.
+            let _ = Pin::new(stream).poll_shutdown(cx);
+        }
+    }
+
     /// Reads into `scratch` what has come; `None` when nothing has.
     ///
     /// # Errors

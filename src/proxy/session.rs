@@ -499,7 +499,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Everything that was sent has been answered, and the client has the answers. A subscription owes it nothing.
     fn is_settled(&self) -> bool {
-        let own_owes = self.own.as_ref().is_some_and(|own| own.owes() > 0);
+        // What is passed through may owe anything until the server closes.
+        let owes = |own: &Own| own.owes() > 0 || self.is_transparent();
+        let own_owes = self.own.as_ref().is_some_and(owes);
         self.lane_idle() && !own_owes && self.out.is_empty() && self.mailbox.lock().out.is_empty()
     }
 
@@ -525,10 +527,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.mailbox.take_idle_check() && self.is_idle_for_too_long() {
             return Ok(Some(true));
         }
-        if self.client_gone && (self.blocking || self.is_transparent()) {
+        if self.client_gone && self.blocking {
             return Ok(Some(true));
         }
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
+        if leaving
+            && self.is_transparent()
+            && self.input.is_empty()
+            && let Some(own) = &mut self.own
+        {
+            own.poll_finish(cx);
+        }
         if leaving && !progress && self.is_settled() {
             return Ok(Some(true));
         }
