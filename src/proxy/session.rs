@@ -382,14 +382,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let (before, asked) = (self.out.len(), self.replies);
         self.silent = asked != Replies::On;
+        if asked == Replies::SkipNext {
+            // Over with this one, unless it is CLIENT REPLY itself and asks anew.
+            self.replies = Replies::On;
+        }
         let flow = self.command(request, args);
-        if flow == Flow::Done {
-            if self.silent {
-                self.out.truncate(before);
-            }
-            if asked == Replies::SkipNext {
-                self.replies = Replies::On;
-            }
+        match flow {
+            Flow::Done if self.silent => self.out.truncate(before),
+            Flow::Done => {}
+            Flow::Hold => self.replies = asked,
         }
         flow
     }
@@ -400,6 +401,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
         if !self.lane_idle() || self.own.as_ref().is_some_and(elsewhere) {
             return false;
+        }
+        self.silent = self.replies != Replies::On;
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::On;
         }
         self.expect_streamed();
         self.streaming = Some(FrameWalker::default());

@@ -122,9 +122,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             None => Expect::Reply(effect),
         };
-        let silent = self.replies != super::Replies::On;
         if let Some(own) = &mut self.own {
-            own.expect(expect, silent);
+            own.expect(expect, self.silent);
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Flow, Replies, Session};
 use crate::command::{self, Class, Flags, Row};
 use crate::proxy::own::{Change, Effect, Expect, Kind, Own};
+use crate::resp::encode;
 use crate::upstream::{Keys, Op};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -24,6 +25,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.own.as_ref().is_some_and(|own| own.raw) {
             self.send_raw(class, request);
             return Flow::Done;
+        }
+        if class == Class::Reset && args.len() == 1 && self.replies == Replies::Off {
+            // It ends this too, before it is answered.
+            self.silent = false;
         }
         let own_state = !self.on_lane();
         if !own_state && let Some(flow) = self.by_lane(class, row, request, args) {
@@ -154,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.replies = Replies::SkipNext;
             }
         } else {
-            return None;
+            encode::error(&mut self.out, "ERR syntax error");
         }
         Some(Flow::Done)
     }
@@ -195,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             (None, _) => Expect::Reply(effect),
         };
-        let reply_off = row.is_some_and(|row| row.name == "CLIENT|REPLY");
+        let reply_off = args.len() == 3 && row.is_some_and(|row| row.name == "CLIENT|REPLY");
         if reply_off && !self.dedicated {
             // Inside MULTI; what is written from then on can no longer be told by its replies.
             self.close_l1_for_life();

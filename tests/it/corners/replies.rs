@@ -40,3 +40,64 @@ fn a_reply_that_ends_its_lane_is_handed_over() {
     assert_eq!(reader.read(), Value::Nil);
     assert!(matches!(writer.read(), Value::Error(text) if text.starts_with("READONLY")));
 }
+
+/// CLIENT REPLY in any order does what it does at the server.
+#[test]
+fn client_reply_silences_what_the_server_would() {
+    let on: &[&str] = &["CLIENT", "REPLY", "ON"];
+    let off: &[&str] = &["CLIENT", "REPLY", "OFF"];
+    let skip: &[&str] = &["CLIENT", "REPLY", "SKIP"];
+    let ping: &[&str] = &["PING"];
+    let sequences: [&[&[&str]]; 14] = [
+        &[skip, ping, ping],
+        &[skip, skip, ping, ping],
+        &[skip, off, ping, on, ping],
+        &[skip, on, ping],
+        &[off, skip, ping, ping, on, ping],
+        &[off, &["RESET"], ping],
+        &[skip, &["RESET"], ping],
+        &[skip, &["EVAL", "return 1", "0"], ping],
+        &[off, &["EVAL", "return 1", "0"], &["RESET"], ping],
+        &[
+            skip,
+            &["SET", "a", "1"],
+            &["MULTI"],
+            &["GET", "a"],
+            &["EXEC"],
+        ],
+        &[skip, &["MULTI"], &["GET", "a"], &["EXEC"]],
+        &[skip, &["CLIENT", "REPLY", "NONE"], ping],
+        &[skip, &["GET", "ready"], &["GET", "ready"]],
+        &[off, &["GET", "ready"], on, &["GET", "ready"]],
+    ];
+    let rig = Rig::new(|_| {});
+    for sequence in sequences {
+        let [mut near, mut direct] = [rig.session(), rig.server.client()];
+        let all = |client: &mut Client| {
+            for command in sequence {
+                client.send(command);
+            }
+            client.send(&["ECHO", "the end"]);
+            client.flush();
+            let mut replies = Vec::new();
+            while replies.last().and_then(Value::text) != Some("the end") {
+                replies.push(client.read());
+            }
+            replies
+        };
+        assert_eq!(all(&mut near), all(&mut direct), "{sequence:?}");
+    }
+}
+
+/// One skipped reply is that of the large request, not of the one behind it as well.
+#[test]
+fn a_skipped_reply_to_a_large_request_is_one_reply() {
+    let rig = Rig::new(|_| {});
+    let mut session = rig.session();
+    let large = "x".repeat(5 << 20);
+    session.send(&["CLIENT", "REPLY", "SKIP"]);
+    session.send(&["SET", "large", &large]);
+    session.send(&["STRLEN", "large"]);
+    session.flush();
+    assert_eq!(session.read(), Value::Int(5 << 20));
+}
