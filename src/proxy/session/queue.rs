@@ -43,12 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Hands the batch to the lane.
     pub(super) fn submit(&mut self) {
-        if self.batch.is_empty() {
+        // What was queued while a read had to be repeated over the own connection comes behind that.
+        if self.batch.is_empty() || !self.own_idle() {
             return;
         }
         let mut mail = self.mailbox.lock();
         if mail.too_large {
-            // What was queued comes behind the read that has to be repeated first.
+            // The read before has to be repeated first.
             return;
         }
         mail.submitted = self.sent;

@@ -101,3 +101,44 @@ fn a_skipped_reply_to_a_large_request_is_one_reply() {
     session.flush();
     assert_eq!(session.read(), Value::Int(5 << 20));
 }
+
+/// A read that is repeated over an own connection, its reply being too large for the lane, is answered before what was
+/// sent behind it, also where its client was too slow to see that coming.
+#[test]
+fn a_repeated_read_keeps_its_place() {
+    let rig = Rig::new(|settings| {
+        settings.lane.lane_stall_limit = Duration::ZERO;
+        settings.lane.output_limit = 256 << 20;
+    });
+    let mut direct = rig.server.client();
+    let (medium, large) = (900 << 10, 2 << 20);
+    direct.must(&["SETRANGE", "medium", &(medium - 1).to_string(), "x"]);
+    direct.must(&["SETRANGE", "large", &(large - 1).to_string(), "x"]);
+    let (mut slow, mut other) = (rig.near.session(), rig.near.session());
+    let before = 60;
+    for _ in 0..before {
+        slow.send(&["GETRANGE", "medium", "0", "-1"]);
+    }
+    slow.send(&["GET", "large"]);
+    let mark = rig.relay.mark();
+    slow.flush();
+    rig.relay.await_read(mark, "large");
+    // Its reply comes behind all of those, so that the lane has seen them when it is here.
+    other.must(&["PING"]);
+    slow.send(&["SET", "large", "small"]);
+    slow.flush();
+    other.must(&["PING"]);
+    let length = |value: Value| match value {
+        Value::Bulk(bytes) => bytes.len(),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..before {
+        assert_eq!(length(slow.read()), medium);
+    }
+    assert_eq!(
+        length(slow.read()),
+        large,
+        "what it was when it was asked for"
+    );
+    assert_eq!(slow.read().text(), Some("OK"));
+}
