@@ -588,6 +588,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
 
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
+        // What was queued and not submitted was not carried out.
+        crate::upstream::refuse(&self.l1, self.batch.drain(..), "the client is gone");
         // A write that was sent over the own connection and not answered may have been carried out.
         let effect = self.own.as_mut().map(Own::abandon).unwrap_or_default();
         let mut writes = Unsettled {

@@ -1,5 +1,6 @@
 //! Corners of the data path that once were wrong, or that only a particular timing reaches: whose reply is whose, what
 //! stays behind on a connection, what ends with a client, how much is held for one, and what a lost lane leaves.
 
+mod ends;
 mod memory;
 mod replies;

@@ -1,0 +1,59 @@
+//! How sessions end: what was sent is carried out, what waits is given up, and L1 hears of both.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nearside::l1::settings::Mode;
+use nearside::proxy::settings::Sharing;
+
+use crate::coherence::promise::{Promise, value, version};
+use crate::coherence::rig::Rig;
+use crate::support::client::{Client, Protocol};
+use crate::support::eventually;
+use crate::support::nearside::Nearside;
+use crate::support::redis::RedisServer;
+use crate::support::resp::{self, Value};
+
+fn transparent(server: &RedisServer) -> Nearside {
+    Nearside::start(server.addr(), |settings| {
+        settings.proxy.sharing = Sharing::Dedicated;
+        settings.l1.mode = Mode::Off;
+        settings.downstream.drain_timeout = Duration::from_secs(10);
+    })
+}
+
+fn holds(server: &RedisServer, key: &str) -> bool {
+    server.client().call(&["EXISTS", key]) == Value::Int(1)
+}
+
+/// A write that was taken from a client and not sent before the client was gone is in flight no more.
+#[test]
+fn a_write_that_was_never_sent_is_not_in_flight() {
+    let rig = Rig::new(|_| {});
+    rig.warm("k");
+    let mut other = rig.session();
+    let mut bytes = Vec::new();
+    for command in [
+        &["GET", "held"][..],
+        &["CLIENT", "SETNAME", "a"],
+        &["SET", "k", "k:2"],
+    ] {
+        resp::encode(&mut bytes, command);
+    }
+    // More than a session reads while it has to wait, so that it does not notice the client's end.
+    bytes.resize((1 << 20) + 100, b'\n');
+    rig.relay.hold();
+    let mut stream = TcpStream::connect(rig.near.addr()).expect("a connection");
+    stream.write_all(&bytes).expect("a write");
+    rig.relay.await_held("a reply", |frames| !frames.is_empty());
+    for _ in 0..50 {
+        // Answered on the same thread.
+        other.call(&["CLIENT", "GETNAME"]);
+    }
+    let reset = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    reset.expect("a reset");
+    drop(stream);
+    rig.relay.release();
+    rig.hit(&mut other, "k");
+}
