@@ -592,6 +592,12 @@ impl<S> Drop for Session<S> {
         crate::upstream::refuse(&self.l1, self.batch.drain(..), "the client is gone");
         // A write that was sent over the own connection and not answered may have been carried out.
         let effect = self.own.as_mut().map(Own::abandon).unwrap_or_default();
+        if effect.rights {
+            self.lanes.accepts.expire();
+        }
+        if self.l1_on && (effect.swapped || effect.rights) {
+            self.l1.clear_and_refuse_sent();
+        }
         let mut writes = Unsettled {
             hashes: effect.keys,
             ..Unsettled::default()
