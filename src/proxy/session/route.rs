@@ -258,7 +258,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
             Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
-            Class::Exec if unary => {
+            // Where there is no transaction the server refuses both, and a WATCH goes on.
+            Class::Exec if unary && in_transaction => {
                 effect = self.transaction.take().unwrap_or_default();
                 for &hash in &effect.keys {
                     self.l1.begin_write_of(hash);
@@ -266,13 +267,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.watching = false;
                 expect = Some(Expect::Reply(std::mem::take(&mut effect)));
             }
-            Class::Discard if unary => {
+            Class::Discard if unary && in_transaction => {
                 self.transaction = None;
                 self.watching = false;
                 expect = Some(Expect::Reply(Effect::default()));
             }
             Class::Watch => self.watching = true,
-            Class::Unwatch if !in_transaction => self.watching = false,
+            Class::Unwatch if unary && !in_transaction => self.watching = false,
             Class::Subscribe if !in_transaction && !unary => {
                 let count = u32::try_from(args.len() - 1).unwrap_or(u32::MAX);
                 expect = Some(Expect::Confirmations(count));

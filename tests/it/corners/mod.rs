@@ -4,3 +4,4 @@
 mod ends;
 mod memory;
 mod replies;
+mod state;
