@@ -46,3 +46,66 @@ fn a_watch_is_not_handed_on() {
         assert_eq!(reply.elements().len(), 1, "{refused:?}: {reply:?}");
     }
 }
+
+/// A HELLO that the server refuses after it has let the user in: who the session then is, is as at the server, and
+/// nobody else becomes that user.
+#[test]
+fn a_hello_that_is_refused_half_way_makes_nobody_else_its_user() {
+    let rig = Rig::new(|_| {});
+    let mut direct = rig.server.client();
+    for user in ["amy", "bob"] {
+        direct.must(&["ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all"]);
+    }
+    let half_way: [&[&str]; 3] = [
+        &["HELLO", "3", "AUTH", "amy", "secret", "SETNAME", "a name"],
+        &[
+            "HELLO", "3", "AUTH", "amy", "secret", "AUTH", "bob", "wrong",
+        ],
+        &["HELLO", "3", "AUTH", "amy", "secret", "NONE"],
+    ];
+    for hello in half_way {
+        let attempt = |mut client: Client| {
+            let refusal = client.call(hello);
+            assert!(refusal.is_error(), "{hello:?}");
+            (refusal, client.call(&["ACL", "WHOAMI"]))
+        };
+        assert_eq!(
+            attempt(rig.session()),
+            attempt(rig.server.client()),
+            "{hello:?}"
+        );
+        let others = rig.session().call(&["ACL", "WHOAMI"]);
+        assert_eq!(others.text(), Some("default"), "{hello:?}");
+    }
+}
+
+/// Scripts of other sessions do not run in a debugger.
+#[test]
+fn a_debugger_is_not_handed_on() {
+    let rig = Rig::new(|_| {});
+    let mut first = rig.session();
+    first.must(&["SCRIPT", "DEBUG", "YES"]);
+    assert_eq!(
+        rig.session().call(&["EVAL", "return 1", "0"]),
+        Value::Int(1)
+    );
+}
+
+/// A transaction that its user may not discard is not handed on.
+#[test]
+fn a_transaction_is_not_handed_on() {
+    let rig = Rig::new(|_| {});
+    let rights = ["on", ">secret", "~*", "&*", "+@all", "-discard"];
+    let mut command = vec!["ACL", "SETUSER", "amy"];
+    command.extend(rights);
+    rig.server.client().must(&command);
+    let amy = || {
+        let mut session = rig.near.session();
+        session.must(&["AUTH", "amy", "secret"]);
+        session
+    };
+    let (mut first, mut second) = (amy(), amy());
+    first.must(&["MULTI"]);
+    assert!(first.call(&["DISCARD"]).is_error());
+    assert_eq!(second.call(&["EVAL", "return 1", "0"]), Value::Int(1));
+}
