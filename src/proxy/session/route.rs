@@ -253,8 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::LaneUnknown | Class::OwnUnknown => effect.unknown = true,
             Class::OwnRead => {
                 effect.rights = row.is_some_and(|row| CHANGES_RIGHTS.contains(&row.name));
-                let of_cluster = ["READONLY", "READWRITE", "ASKING"];
-                self.pinned |= row.is_some_and(|row| of_cluster.contains(&row.name));
+                let stays = ["READONLY", "READWRITE", "ASKING", "SCRIPT|DEBUG"];
+                self.pinned |= row.is_some_and(|row| stays.contains(&row.name));
             }
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
             Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
@@ -270,6 +270,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Discard if unary && in_transaction => {
                 self.transaction = None;
                 self.watching = false;
+                if let Some(own) = &mut self.own {
+                    // A user who may not discard is still inside.
+                    own.tainted = true;
+                }
                 expect = Some(Expect::Reply(Effect::default()));
             }
             Class::Watch => self.watching = true,
