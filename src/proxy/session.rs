@@ -322,7 +322,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(Scanned::Incomplete) => {
                     let held = input.len() - at;
                     let much = held >= STREAMED || held > CHUNK && self.lanes.buffers.is_over();
-                    if much && self.start_streaming() {
+                    let args = (scanner.args(), scanner.announced());
+                    if much && self.start_streaming(&input[at..], args) {
                         scanner.reset();
                         continue;
                     }
@@ -395,8 +396,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         flow
     }
 
-    /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait.
-    fn start_streaming(&mut self) -> bool {
+    /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait. Its first
+    /// arguments are here, and so is the number of all.
+    fn start_streaming(&mut self, request: &[u8], args: (&[Range<usize>], usize)) -> bool {
         let place = &self.place;
         let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
         if !self.lane_idle() || self.own.as_ref().is_some_and(elsewhere) {
@@ -406,7 +408,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.replies == Replies::SkipNext {
             self.replies = Replies::On;
         }
-        self.expect_streamed();
+        self.expect_streamed(request, args);
         self.streaming = Some(FrameWalker::default());
         true
     }

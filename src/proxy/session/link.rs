@@ -1,12 +1,14 @@
 //! The session's own connection: where it comes from, what its replies make known, and where it goes.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{OUTPUT_WINDOW, SCRATCH, Session};
+use crate::command::{self, Class};
 use crate::l1::{Rule, Settling, Unsettled};
 use crate::proxy::own::{Change, Effect, Ended, Expect, Own};
 use crate::proxy::settings::Causality;
@@ -106,10 +108,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// A request is passed on before it is whole, so its keys are not known.
-    pub(super) fn expect_streamed(&mut self) {
+    /// A request is passed on before it is whole, so its keys are not known. What it leaves on the connection is.
+    pub(super) fn expect_streamed(
+        &mut self,
+        request: &[u8],
+        (args, announced): (&[Range<usize>], usize),
+    ) {
         if !self.open_own() {
             return;
+        }
+        let row = command::of(request, args);
+        match row.map_or(Class::OwnUnknown, |row| row.class) {
+            Class::Subscribe | Class::Unsubscribe if self.transaction.is_none() => {
+                let count = u32::try_from(announced - 1).unwrap_or(u32::MAX);
+                if let Some(own) = &mut self.own {
+                    own.expect(Expect::Confirmations(count), self.silent);
+                }
+                return;
+            }
+            Class::Watch => self.watching = true,
+            class if class.is_lane() => {}
+            Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb
+                if row.is_some() => {}
+            // The session stays with it.
+            _ => self.pinned = true,
         }
         let mut effect = Effect {
             unknown: true,

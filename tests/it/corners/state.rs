@@ -91,6 +91,49 @@ fn a_debugger_is_not_handed_on() {
     );
 }
 
+/// A subscription whose command was too large to be looked at whole.
+#[test]
+fn a_large_subscription_stays_with_its_session() {
+    let rig = Rig::new(|_| {});
+    let channels: Vec<String> = (0..2500).map(|n| format!("{n:01000}")).collect();
+    let mut command = vec!["SUBSCRIBE"];
+    command.extend(channels.iter().map(String::as_str));
+    let mut subscriber = rig.session();
+    subscriber.send(&command);
+    subscriber.flush();
+    for _ in &channels {
+        assert_eq!(subscriber.read().elements()[0].text(), Some("subscribe"));
+    }
+    let mut other = rig.session();
+    other.must(&["EVAL", "return 1", "0"]);
+    let mut direct = rig.server.client();
+    assert_eq!(
+        direct.call(&["PUBLISH", &channels[2000], "1"]),
+        Value::Int(1)
+    );
+    assert_eq!(subscriber.read().elements()[0].text(), Some("message"));
+    subscriber.must(&["PING"]);
+}
+
+/// The same of WATCH.
+#[test]
+fn a_large_watch_stays_with_its_session() {
+    let rig = Rig::new(|_| {});
+    let keys: Vec<String> = (0..2500).map(|n| format!("{n:01000}")).collect();
+    let mut command = vec!["WATCH"];
+    command.extend(keys.iter().map(String::as_str));
+    let mut watcher = rig.session();
+    watcher.must(&command);
+    rig.server.client().must(&["SET", &keys[2000], "1"]);
+    for command in [&["MULTI"][..], &["PING"]] {
+        watcher.must(command);
+    }
+    assert_eq!(watcher.call(&["EXEC"]), Value::Nil);
+    // Everything else about the session is as it was.
+    watcher.must(&["SET", "k", "1"]);
+    assert_eq!(watcher.call(&["GET", "k"]).text(), Some("1"));
+}
+
 /// A transaction that its user may not discard is not handed on.
 #[test]
 fn a_transaction_is_not_handed_on() {
