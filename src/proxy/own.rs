@@ -286,6 +286,11 @@ impl Own {
         self.subscribed.iter().any(|names| !names.is_empty())
     }
 
+    /// An array may be a message: in RESP3 messages are pushes. After a HELLO inside MULTI the protocol is not known.
+    fn gets_messages(&self) -> bool {
+        self.is_subscribed() && (!self.key.resp3 || self.tainted)
+    }
+
     /// Queues bytes for it.
     pub fn send(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
@@ -423,7 +428,7 @@ impl Own {
     /// Whether the frame under way is a reply that the client does not want. Confirmations and messages of pub/sub are
     /// no replies.
     fn is_silenced(&self) -> bool {
-        let message = self.is_message_kind() || self.is_subscribed() && self.peek.kind == b'*';
+        let message = self.is_message_kind() || self.gets_messages() && self.peek.kind == b'*';
         !message
             && self.expected.front().is_some_and(|front| {
                 let confirms = matches!(
@@ -445,13 +450,13 @@ impl Own {
             Some(Expect::Confirmations(_) | Expect::Unsubscribed(_))
         );
         let in_push_form =
-            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.is_subscribed()));
+            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.gets_messages()));
         if in_push_form && peek.confirms() {
             self.confirmed(peek);
             return Ended::Nothing;
         }
         let message = peek.kind == b'*'
-            && self.is_subscribed()
+            && self.gets_messages()
             && [&b"message"[..], b"pmessage", b"smessage"].contains(&peek.first.as_slice());
         if peek.kind == b'>' || message {
             return Ended::Nothing;

@@ -142,3 +142,32 @@ fn a_repeated_read_keeps_its_place() {
     );
     assert_eq!(slow.read().text(), Some("OK"));
 }
+
+/// What a RESP3 client reads while it is subscribed is a reply, whatever it looks like.
+#[test]
+fn a_list_that_looks_like_a_message_is_a_reply() {
+    let rig = Rig::new(|_| {});
+    for first in ["message", "subscribe", "pmessage", "unsubscribe"] {
+        let mut session = rig.near.session().speaking(Protocol::Resp3);
+        session.send(&["SUBSCRIBE", "news"]);
+        session.flush();
+        session.read_push();
+        let values = [first, "news", "1"];
+        session.must(&["DEL", "list"]);
+        session.must(&["RPUSH", "list", values[0], values[1], values[2]]);
+        let reply = session.call(&["LRANGE", "list", "0", "-1"]);
+        let texts: Vec<_> = reply.elements().iter().map(Value::text).collect();
+        assert_eq!(texts, values.map(Some));
+        // Silences nothing and waits for nothing that is still owed.
+        let replies = pipeline(
+            &mut session,
+            &[
+                &["CLIENT", "REPLY", "SKIP"],
+                &["EVAL", "return 1", "0"],
+                &["ECHO", "next"],
+            ],
+            1,
+        );
+        assert_eq!(replies[0].text(), Some("next"), "{first}");
+    }
+}
