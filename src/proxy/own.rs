@@ -259,6 +259,12 @@ impl Own {
             .count()
     }
 
+    /// Whether anything is still to come for what was sent, wanted by the client or not.
+    #[must_use]
+    pub fn awaits(&self) -> bool {
+        !self.expected.is_empty()
+    }
+
     /// Ends all that is expected and gives what it may have changed.
     pub fn abandon(&mut self) -> Effect {
         let mut effects = Effect::default();

@@ -358,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     at += end;
                 }
                 Err(error) => {
-                    if self.lane_idle() && self.own_idle() {
+                    if self.lane_idle() && !self.own.as_ref().is_some_and(Own::awaits) {
                         encode::error(&mut self.out, &format!("ERR {error}"));
                         self.closing = true;
                     }

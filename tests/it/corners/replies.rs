@@ -171,3 +171,17 @@ fn a_list_that_looks_like_a_message_is_a_reply() {
         assert_eq!(replies[0].text(), Some("next"), "{first}");
     }
 }
+
+/// A client that breaks the protocol is told so and cut off, subscribed or not.
+#[test]
+fn a_subscriber_that_breaks_the_protocol_is_told() {
+    let server = RedisServer::start(&[]);
+    let near = Nearside::start(server.addr(), |_| {});
+    let said = |mut client: Client| {
+        client.must(&["SUBSCRIBE", "news"]);
+        client.send_raw(b"*x\r\n");
+        client.flush();
+        (client.read(), client.try_read().expect_err("an end").kind())
+    };
+    assert_eq!(said(near.session()), said(server.client()));
+}
