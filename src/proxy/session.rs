@@ -502,10 +502,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(progress)
     }
 
-    /// Everything that was sent has been answered, and the client has the answers. A subscription owes it nothing.
+    /// Everything that was sent has been carried out, and the client has the answers. A subscription owes it nothing.
     fn is_settled(&self) -> bool {
-        let own_owes = self.own.as_ref().is_some_and(|own| own.owes() > 0);
-        self.lane_idle() && !own_owes && self.out.is_empty() && self.mailbox.lock().out.is_empty()
+        let own_busy = self.own.as_ref().is_some_and(Own::awaits);
+        self.lane_idle() && !own_busy && self.out.is_empty() && self.mailbox.lock().out.is_empty()
     }
 
     /// One pass; `None` when there is nothing more to do for now, `Some(true)` when the session is over.

@@ -27,6 +27,27 @@ fn holds(server: &RedisServer, key: &str) -> bool {
     server.client().call(&["EXISTS", key]) == Value::Int(1)
 }
 
+/// A client that wants no replies sends what it has to send and goes.
+#[test]
+fn what_was_sent_without_wanting_replies_is_carried_out() {
+    let server = RedisServer::start(&[]);
+    let near = Nearside::start(server.addr(), |_| {});
+    for (key, write) in [
+        ("by the lane", &["SET", "by the lane", "1"][..]),
+        (
+            "by a script",
+            &["EVAL", "redis.call('SET', 'by a script', '1')", "0"],
+        ),
+    ] {
+        let mut client = near.session();
+        client.send(&["CLIENT", "REPLY", "OFF"]);
+        client.send(write);
+        client.flush();
+        drop(client);
+        eventually(key, || holds(&server, key).then_some(()));
+    }
+}
+
 /// A swap of databases whose session ended before its reply.
 #[test]
 fn a_swap_that_nobody_waits_for_empties_l1_all_the_same() {
