@@ -183,7 +183,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) {
         let in_transaction = self.transaction.is_some();
-        self.blocking = row.is_some_and(Row::blocking) && !in_transaction;
+        // What comes behind a blocked command waits with it.
+        self.blocking |= row.is_some_and(Row::blocking) && !in_transaction;
         if self.taints(row, class)
             && let Some(own) = &mut self.own
         {
@@ -352,7 +353,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ..Effect::default()
             };
         };
-        self.blocking = known.flags.has(Flags::BLOCKING) && self.transaction.is_none();
+        self.blocking |= known.flags.has(Flags::BLOCKING) && self.transaction.is_none();
         let mut effect = Effect::default();
         if known.readonly() {
             return effect;

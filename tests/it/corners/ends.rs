@@ -48,6 +48,27 @@ fn what_was_sent_without_wanting_replies_is_carried_out() {
     }
 }
 
+/// Whoever waits for a list that nobody fills waits no longer than its client, whatever was sent behind it.
+#[test]
+fn a_blocked_command_ends_with_its_client() {
+    let server = RedisServer::start(&[]);
+    let near = Nearside::start(server.addr(), |_| {});
+    let mut client = near.session();
+    client.send(&["BLPOP", "list", "0"]);
+    client.send(&["PING"]);
+    client.flush();
+    let blocked = || {
+        let info = server.client().call(&["INFO", "clients"]);
+        let info = info.text().expect("a text").to_owned();
+        info.contains("blocked_clients:1\r")
+    };
+    eventually("a blocked client", || blocked().then_some(()));
+    drop(client);
+    eventually("its end", || (!blocked()).then_some(()));
+    server.client().must(&["RPUSH", "list", "1"]);
+    assert_eq!(server.client().call(&["LLEN", "list"]), Value::Int(1));
+}
+
 /// A swap of databases whose session ended before its reply.
 #[test]
 fn a_swap_that_nobody_waits_for_empties_l1_all_the_same() {
