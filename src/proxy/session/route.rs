@@ -202,8 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (None, _) => Expect::Reply(effect),
         };
         let reply_off = args.len() == 3 && row.is_some_and(|row| row.name == "CLIENT|REPLY");
-        if reply_off && !self.dedicated {
-            // Inside MULTI; what is written from then on can no longer be told by its replies.
+        if reply_off {
+            // What is written from then on can no longer be told by its replies.
             self.close_l1_for_life();
         }
         let raw = class == Class::Raw || reply_off;

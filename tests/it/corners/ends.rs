@@ -107,6 +107,20 @@ fn a_swap_that_nobody_waits_for_empties_l1_all_the_same() {
     assert_eq!(Promise::OwnWrites.at_least("k", seen, 2), Ok(()));
 }
 
+/// In dedicated sharing CLIENT REPLY goes to the server, and what is written behind it is seen all the same.
+#[test]
+fn own_writes_hold_after_client_reply_on_a_dedicated_connection() {
+    let rig = Rig::new(|settings| settings.proxy.sharing = Sharing::Dedicated);
+    rig.warm("k");
+    let (mut writer, mut other) = (rig.session(), rig.session());
+    assert_eq!(writer.call(&["CLIENT", "REPLY", "ON"]).text(), Some("OK"));
+    rig.relay.hold();
+    writer.must(&["SET", "k", &value("k", 2)]);
+    if let Err(violation) = rig.racing_check(&mut other, "k", Promise::OwnWrites, 2) {
+        panic!("{violation}");
+    }
+}
+
 /// A write that was taken from a client and not sent before the client was gone is in flight no more.
 #[test]
 fn a_write_that_was_never_sent_is_not_in_flight() {
