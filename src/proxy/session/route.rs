@@ -59,8 +59,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Done;
             }
         }
-        // A busy server refuses SELECT, and these are what ends it.
-        let ends_busy = row.is_some_and(|row| ENDS_BUSY.contains(&row.name));
+        // A busy server refuses SELECT, and these are what ends it. Not over a connection that the session then keeps.
+        let ends_busy = row.is_some_and(|row| ENDS_BUSY.contains(&row.name))
+            && !self.dedicated
+            && !self.numbered;
         let db = if ends_busy { 0 } else { self.place.db };
         if self.open_own_in(db) {
             self.send_own(row, class, request, args);

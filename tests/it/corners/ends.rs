@@ -121,6 +121,33 @@ fn own_writes_hold_after_client_reply_on_a_dedicated_connection() {
     }
 }
 
+/// What ends a busy script goes to database 0, where no script can bar the way, and nothing behind it is stuck there.
+#[test]
+fn what_ends_a_busy_script_leaves_a_session_in_its_database() {
+    let server = RedisServer::start(&[]);
+    for sharing in [Sharing::Lane, Sharing::Dedicated] {
+        let near = Nearside::start(server.addr(), |settings| settings.proxy.sharing = sharing);
+        let mut session: Client = near.session().speaking(Protocol::Resp2);
+        session.must(&["SELECT", "1"]);
+        // An idle connection that the server gives up is just forgotten.
+        let mut direct = server.client();
+        let list = direct.call(&["CLIENT", "LIST"]);
+        let list = list.text().expect("a list").to_owned();
+        for line in list.lines().filter(|line| !line.contains("nearside-lane")) {
+            if line.contains(" db=1 ") {
+                let id = line.split([' ', '=']).nth(1).expect("a number");
+                direct.must(&["CLIENT", "KILL", "ID", id]);
+            }
+        }
+        assert!(session.call(&["SCRIPT", "KILL"]).is_error(), "NOTBUSY");
+        session.must(&["SET", "k", "1"]);
+        let mut direct = server.client();
+        direct.must(&["SELECT", "1"]);
+        assert_eq!(direct.call(&["GET", "k"]).text(), Some("1"), "{sharing:?}");
+        direct.must(&["DEL", "k"]);
+    }
+}
+
 /// A write that was taken from a client and not sent before the client was gone is in flight no more.
 #[test]
 fn a_write_that_was_never_sent_is_not_in_flight() {
