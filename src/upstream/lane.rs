@@ -295,7 +295,12 @@ impl Lane {
                 if self.lanes.breaker().lock().admit(now_ms()) {
                     break;
                 }
-                let left = self.lanes.breaker().lock().opens_in(now_ms()).unwrap_or(10);
+                let left = self.lanes.breaker().lock().opens_in(now_ms());
+                if left.is_some() && self.is_connecting() {
+                    // Nobody waits for an attempt that is not made.
+                    self.go_down("circuit open");
+                }
+                let left = left.unwrap_or(10);
                 sleep(Duration::from_millis(left.clamp(1, 1000))).await;
             }
             self.lanes.read_files();
@@ -328,6 +333,10 @@ impl Lane {
 
     fn stand(&self, standing: Standing) -> Standing {
         std::mem::replace(&mut self.queue.lock().standing, standing)
+    }
+
+    fn is_connecting(&self) -> bool {
+        self.queue.lock().standing == Standing::Connecting
     }
 
     fn refuse(&self, reason: &str) {
@@ -395,9 +404,10 @@ impl Lane {
         let reader = Reader::new(surroundings, hello.role.clone());
         // Before anything is sent: whoever then sees a write acknowledged also sees this lane.
         lanes.went_up(self, hello);
+        self.stand(Standing::Up);
+        // Only now: until then what is sent here would be refused.
         self.refused.store(false, Ordering::Release);
         self.locked_out.store(false, Ordering::Release);
-        self.stand(Standing::Up);
         let mut driver = Driver::new(self, stream, reader);
         let end = poll_fn(|cx| driver.poll(cx)).await;
         // First of all: a marker skips a lane that is not up, because its part of L1 is empty.

@@ -2,6 +2,7 @@
 //! stays behind on a connection, what ends with a client, how much is held for one, and what a lost lane leaves.
 
 mod ends;
+mod lanes;
 mod memory;
 mod replies;
 mod state;
