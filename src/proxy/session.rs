@@ -28,7 +28,7 @@ use crate::resp::request::{RequestScanner, Scanned};
 use crate::upstream::Pending;
 use crate::upstream::buffers::Share;
 use crate::upstream::clock::now_ms;
-use crate::upstream::identity::LaneKey;
+use crate::upstream::identity::{Identity, LaneKey};
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
 
@@ -518,6 +518,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.now = now_ms();
         progress |= self.poll_own(cx)?;
         self.serve_deferred();
+        self.closing |= self.is_locked_out();
         progress |= self.process();
         if self.poll_read(cx)? {
             progress = true;
@@ -538,6 +539,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Some(true));
         }
         Ok(progress.then_some(false))
+    }
+
+    /// Whether the upstream lets in no more whom it has let in before.
+    fn is_locked_out(&self) -> bool {
+        let named = matches!(self.place.identity, Identity::User(_));
+        named && self.seat.as_ref().is_some_and(|seat| seat.is_locked_out())
     }
 
     /// Tells what its buffers hold.

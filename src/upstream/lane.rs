@@ -140,6 +140,11 @@ impl Lane {
         self.locked_out.load(Ordering::Acquire)
     }
 
+    /// The upstream has let the user in after all: the next attempt will be with what it took.
+    pub fn let_in(&self) {
+        self.locked_out.store(false, Ordering::Release);
+    }
+
     /// Whether sessions with nothing outstanding on it should take a seat on a fresh one.
     #[inline]
     #[must_use]

@@ -186,6 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .note(user, &credentials.password, now_ms());
         let db = self.place.db;
         self.settle_at(LaneKey { identity, db });
+        if let Some(seat) = &self.seat {
+            seat.let_in();
+        }
     }
 
     /// Becomes somebody whom the upstream has accepted lately; whether it is.
