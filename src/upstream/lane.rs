@@ -162,7 +162,10 @@ impl Lane {
         self.quiet.store(quiet, Ordering::Release);
     }
 
-    pub(super) fn is_retired(&self) -> bool {
+    /// Whether another lane has taken its place.
+    #[inline]
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 

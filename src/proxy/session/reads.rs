@@ -82,7 +82,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         };
         let space = seat.space();
-        let serving = self.l1_on && !self.fenced() && self.l1.serving(space, self.now);
+        // A lane that was left has not read what the one in its place has shown to others.
+        let serving =
+            self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
         if serving && self.sent == self.answered && self.deferred.is_empty() {
             if self.answer(request, keys, array) {
                 self.hits += 1;

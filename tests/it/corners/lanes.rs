@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::coherence::promise::{Promise, version};
-use crate::coherence::rig::{QUIET, Rig, is_push};
+use crate::coherence::rig::{QUIET, Rig};
 use crate::support::eventually;
 use crate::support::nearside::Nearside;
 use crate::support::redis::RedisServer;
@@ -27,6 +27,40 @@ fn an_open_circuit_answers_although_the_lane_was_up_a_moment_ago() {
         matches!(&reply, Value::Error(text) if text.contains("circuit open")),
         "{reply:?}"
     );
+}
+
+/// What a lane answered that was left is not older than what the lane in its place has answered to others of the same
+/// identity, hits that waited for their turn included.
+#[test]
+fn a_lane_that_was_left_serves_nothing_old() {
+    let rig = Rig::new(|settings| settings.lane.lane_overdue = Duration::from_millis(50));
+    rig.warm("k");
+    let (mut stuck, mut behind, mut other) = (rig.session(), rig.session(), rig.session());
+    rig.relay.hold_only(0);
+    stuck.send(&["INCR", "n"]);
+    stuck.send(&["GET", "k"]);
+    stuck.flush();
+    rig.relay
+        .await_held("the first reply", |frames| frames.len() == 1);
+    // Keeps the lane from ending with the first reply.
+    behind.send(&["INCR", "n"]);
+    behind.flush();
+    rig.relay
+        .await_held("the second reply", |frames| frames.len() == 2);
+    rig.put("k", 2);
+    rig.held_push();
+    eventually("a fresh lane", || {
+        other.call(&["GET", "k"]);
+        (rig.relay.lanes() == 2).then_some(())
+    });
+    let seen = version("k", &other.call(&["GET", "k"])).expect("a version");
+    assert_eq!(seen, 2);
+    rig.relay.pass_while(|frame| frame.value == Value::Int(1));
+    assert_eq!(stuck.read(), Value::Int(1));
+    // Answered from memory now, or from the lane when it goes on.
+    rig.relay.release();
+    let seen = version("k", &stuck.read()).expect("a version");
+    assert_eq!(Promise::MonotonicKeys.at_least("k", seen, 2), Ok(()));
 }
 
 /// A user whom the upstream no longer lets in is cut off, as the server would do, and nobody else.
