@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::forget_written;
 use crate::resp::frame::{FrameError, FrameWalker, Sink};
 use crate::upstream::connect::{ConnectError, Stream};
 use crate::upstream::pool::{Clean, OwnKey};
@@ -338,7 +339,10 @@ impl Own {
         };
         while self.written < self.out.len() {
             match Pin::new(&mut *stream).poll_write(cx, &self.out[self.written..]) {
-                Poll::Pending => return Ok(outcome),
+                Poll::Pending => {
+                    forget_written(&mut self.out, &mut self.written);
+                    return Ok(outcome);
+                }
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => self.written += n,
                 Poll::Ready(Err(error)) => return Err(error),

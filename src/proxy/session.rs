@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
+use super::forget_written;
 use super::own::{Effect, Own};
 use super::registry::Sessions;
 use super::session::partial::Partial;
@@ -477,7 +478,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut progress = false;
         while self.written < self.out.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    forget_written(&mut self.out, &mut self.written);
+                    break;
+                }
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => {
                     self.written += n;

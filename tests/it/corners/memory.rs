@@ -65,6 +65,53 @@ fn request(command: &[&str]) -> Vec<u8> {
     bytes
 }
 
+/// A client that is always a little behind costs no more than one that keeps up.
+#[test]
+fn a_large_reply_to_a_slow_client_stays_out_of_memory() {
+    let server = RedisServer::start(SOCKET);
+    let size = 96 << 20;
+    let mut direct = server.client();
+    direct.must(&["SETRANGE", "large", &(size - 1).to_string(), "x"]);
+    let program = Program::start(&server);
+    let mut stream = program.connect();
+    let mut chunk = vec![0; 64 << 10];
+    // Seen to be large the first time, read apart the second time.
+    for _ in 0..2 {
+        stream
+            .write_all(&request(&["GET", "large"]))
+            .expect("a write");
+        let mut left = size + format!("${size}\r\n\r\n").len();
+        while left > 0 {
+            left -= stream.read(&mut chunk).expect("a read");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let peak = program.peak();
+    assert!(peak < 64 << 20, "{} MiB", peak >> 20);
+}
+
+/// The same for a request that the upstream takes slowly.
+#[test]
+fn a_large_request_to_a_slow_server_stays_out_of_memory() {
+    let server = RedisServer::start(SOCKET);
+    let program = Program::start(&server);
+    let mut stream = program.connect();
+    let size = 160 << 20;
+    stream
+        .write_all(format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${size}\r\n").as_bytes())
+        .expect("a write");
+    let chunk = vec![b'x'; 256 << 10];
+    for _ in 0..size / chunk.len() {
+        stream.write_all(&chunk).expect("a write");
+    }
+    stream.write_all(b"\r\n").expect("a write");
+    let mut reply = [0; 5];
+    stream.read_exact(&mut reply).expect("a reply");
+    assert_eq!(&reply, b"+OK\r\n");
+    let peak = program.peak();
+    assert!(peak < 64 << 20, "{} MiB", peak >> 20);
+}
+
 /// Held back or not, everything that was sent is answered.
 #[test]
 fn who_was_held_back_is_answered_in_full() {
