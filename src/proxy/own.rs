@@ -266,6 +266,12 @@ impl Own {
         !self.expected.is_empty()
     }
 
+    /// How much is still to come.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.expected.len()
+    }
+
     /// Ends all that is expected and gives what it may have changed.
     pub fn abandon(&mut self) -> Effect {
         let mut effects = Effect::default();

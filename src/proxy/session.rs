@@ -50,6 +50,12 @@ const INPUT_WINDOW: usize = 1 << 20;
 const STREAMED: usize = 1 << 20;
 /// Unsent bytes above which nothing more is taken in that way.
 const STREAM_WINDOW: usize = 256 * 1024;
+/// Unsent bytes of its lane above which a session that waits for the lane reads no further.
+const LANE_WINDOW: usize = 1 << 20;
+/// Replies to come above which a session reads no further, where its client is not what they wait for.
+const OUTSTANDING: u64 = 64 * 1024;
+/// Requests of waiting hits above which further ones do not wait but go to the lane.
+const DEFERRED_WINDOW: usize = 256 * 1024;
 /// Unsent replies above which nothing is read from an own connection.
 const OUTPUT_WINDOW: usize = 256 * 1024;
 /// Buffers larger than this are given back when they are empty.
@@ -133,6 +139,8 @@ pub struct Session<S> {
     fences_raised: u64,
     fences_answered: u64,
     deferred: Vec<Deferred>,
+    /// Bytes of their requests.
+    deferred_bytes: usize,
     /// An MGET whose missing keys are on their way; everything behind it waits.
     partial: Option<Partial>,
     /// No further request is in hand behind the one being taken.
@@ -225,6 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fences_raised: 0,
             fences_answered: 0,
             deferred: Vec::new(),
+            deferred_bytes: 0,
             partial: None,
             last_in_hand: false,
             own: None,
@@ -452,7 +461,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             INPUT_WINDOW
         };
-        if self.client_gone || self.closing || (self.input.len() > window && waiting) {
+        let full = || self.input.len() > window || self.is_held_back();
+        if self.client_gone || self.closing || waiting && full() {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -472,6 +482,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         })
+    }
+
+    /// Whether the upstream takes commands slower than the client sends them. What is awaited wakes the session.
+    fn is_held_back(&self) -> bool {
+        let own = self.own.as_ref();
+        if own.is_some_and(|own| own.unsent() > STREAM_WINDOW) {
+            return true;
+        }
+        let awaited = self.sent - self.answered + own.map_or(0, Own::awaited) as u64;
+        if awaited > OUTSTANDING && self.out.len() - self.written <= OUTPUT_WINDOW {
+            return true;
+        }
+        let late = |seat: &Seat| seat.backlog() > LANE_WINDOW;
+        // Not by what was taken: that waits for the client, who may be writing and not reading.
+        self.seat.as_ref().is_some_and(late) && self.mailbox.lock().answered != self.sent
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {

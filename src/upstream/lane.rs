@@ -66,6 +66,8 @@ pub struct Lane {
     lanes: Arc<Lanes>,
     space: Arc<Space>,
     queue: Mutex<Queue>,
+    /// Bytes in the queue.
+    backlog: AtomicUsize,
     pub(super) waker: AtomicWaker,
     pub(super) seats: AtomicUsize,
     /// When the last seat was given up, in milliseconds of the boot clock.
@@ -93,6 +95,7 @@ impl Lane {
             space: lanes.l1().add_space(),
             lanes,
             queue: Mutex::new(queue),
+            backlog: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             seats: AtomicUsize::new(0),
             left_at: AtomicU64::new(now_ms()),
@@ -158,6 +161,13 @@ impl Lane {
         self.quiet.load(Ordering::Acquire) && self.queue.lock().pending.is_empty()
     }
 
+    /// Bytes that wait until the upstream has taken those before them.
+    #[inline]
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_quiet(&self, quiet: bool) {
         self.quiet.store(quiet, Ordering::Release);
     }
@@ -211,6 +221,7 @@ impl Lane {
             Standing::Connecting | Standing::Up => {
                 queue.out.append(bytes);
                 queue.pending.append(pending);
+                self.backlog.store(queue.out.len(), Ordering::Relaxed);
                 let wake = !std::mem::replace(&mut queue.woken, true);
                 drop(queue);
                 if wake {
@@ -270,6 +281,7 @@ impl Lane {
             return false;
         }
         std::mem::swap(&mut queue.out, out);
+        self.backlog.store(queue.out.len(), Ordering::Relaxed);
         pending.extend(queue.pending.drain(..));
         true
     }
@@ -378,6 +390,7 @@ impl Lane {
         let pending = {
             let mut queue = self.queue.lock();
             queue.out.clear();
+            self.backlog.store(0, Ordering::Relaxed);
             std::mem::take(&mut queue.pending)
         };
         refuse(self.lanes.l1(), pending, error);
