@@ -110,6 +110,15 @@ enum Link {
     Open(Stream),
 }
 
+/// Whether more is going to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// Nothing more is queued; the server is told so when all has been written.
+    Finishing,
+    Finished,
+}
+
 /// See the module's header.
 pub struct Own {
     link: Link,
@@ -127,6 +136,7 @@ pub struct Own {
     pub tainted: bool,
     /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
+    end: End,
     subscribed: [HashSet<Vec<u8>>; 3],
 }
 
@@ -229,6 +239,7 @@ impl Own {
             name,
             tainted: false,
             raw: false,
+            end: End::Open,
             subscribed: Default::default(),
         }
     }
@@ -357,10 +368,29 @@ impl Own {
         self.out = Vec::new();
         self.written = 0;
         // TLS may still hold a part back.
-        match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Err(error),
-            _ => Ok(outcome),
+        match Pin::new(&mut *stream).poll_flush(cx)? {
+            Poll::Ready(()) if self.end == End::Finishing => {}
+            _ => return Ok(outcome),
         }
+        if Pin::new(stream).poll_shutdown(cx)?.is_ready() {
+            self.end = End::Finished;
+        }
+        Ok(outcome)
+    }
+
+    /// Nothing more will be sent: the server answers what it has, and closes. Whether this is news.
+    pub fn finish(&mut self) -> bool {
+        let open = self.end == End::Open;
+        if open {
+            self.end = End::Finishing;
+        }
+        open
+    }
+
+    /// Whether nothing more is to be sent.
+    #[must_use]
+    pub fn is_finishing(&self) -> bool {
+        self.end != End::Open
     }
 
     /// Reads into `scratch` what has come; `None` when nothing has.

@@ -462,7 +462,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             INPUT_WINDOW
         };
         let full = || self.input.len() > window || self.is_held_back();
-        if self.client_gone || self.closing || waiting && full() {
+        let finishing = self.own.as_ref().is_some_and(Own::is_finishing);
+        if self.client_gone || self.closing || finishing || waiting && full() {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -533,7 +534,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Everything that was sent has been carried out, and the client has the answers. A subscription owes it nothing.
     fn is_settled(&self) -> bool {
-        let own_busy = self.own.as_ref().is_some_and(Own::awaits);
+        // Of bytes that nobody looks at the end alone tells that all have come.
+        let busy = |own: &Own| own.awaits() || self.is_transparent();
+        let own_busy = self.own.as_ref().is_some_and(busy);
         self.lane_idle() && !own_busy && self.out.is_empty() && self.mailbox.lock().out.is_empty()
     }
 
@@ -560,12 +563,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.mailbox.take_idle_check() && self.is_idle_for_too_long() {
             return Ok(Some(true));
         }
-        if self.client_gone && (self.blocking || self.is_transparent()) {
+        if self.client_gone && self.blocking {
             return Ok(Some(true));
         }
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
-        if leaving && !progress && self.is_settled() {
-            return Ok(Some(true));
+        if leaving && !progress {
+            if self.is_settled() {
+                return Ok(Some(true));
+            }
+            if self.is_transparent() && self.input.is_empty() {
+                progress = self.own.as_mut().is_some_and(Own::finish);
+            }
         }
         Ok(progress.then_some(false))
     }

@@ -48,6 +48,45 @@ fn what_was_sent_without_wanting_replies_is_carried_out() {
     }
 }
 
+/// The same where every byte goes through as it is, and with what a half-closed client is owed.
+#[test]
+fn a_half_closed_client_gets_what_it_has_asked_for() {
+    let server = RedisServer::start(&[]);
+    let near = [Nearside::start(server.addr(), |_| {}), transparent(&server)];
+    for near in &near {
+        let mut client = near.session();
+        client.send(&["INCR", "n"]);
+        client.send(&["EVAL", "return redis.call('INCR', 'n')", "0"]);
+        client.flush();
+        client.half_close();
+        assert!(matches!(client.read(), Value::Int(_)));
+        assert!(matches!(client.read(), Value::Int(_)));
+        let end = client.try_read().expect_err("its end").kind();
+        assert_eq!(end, std::io::ErrorKind::UnexpectedEof);
+    }
+    assert_eq!(server.client().call(&["GET", "n"]).text(), Some("4"));
+}
+
+/// A drain lets a session have the replies to what it has sent, also where nobody looks at them.
+#[test]
+fn a_drain_waits_for_replies_that_nobody_looks_at() {
+    let server = RedisServer::start(&[]);
+    let near = transparent(&server);
+    let (mut client, mut subscriber) = (near.session(), near.session());
+    subscriber.must(&["SUBSCRIBE", "news"]);
+    client.must(&["PING"]);
+    client.send(&["DEBUG", "SLEEP", "0.5"]);
+    client.flush();
+    eventually("a stuck server", || {
+        let mut other = server.client();
+        other.send(&["PING"]);
+        other.flush();
+        (!other.has_reply(Duration::from_millis(20))).then_some(())
+    });
+    drop(near);
+    assert_eq!(client.read().text(), Some("OK"));
+}
+
 /// Whoever waits for a list that nobody fills waits no longer than its client, whatever was sent behind it.
 #[test]
 fn a_blocked_command_ends_with_its_client() {
