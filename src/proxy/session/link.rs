@@ -248,7 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode::error(&mut self.out, &error);
         }
         self.settle_abandoned(own);
-        self.closing |= own.raw || self.pinned;
+        // With what was asked for there gone, what the client sends next would mean something else.
+        self.closing |= own.raw || self.pinned || self.watching || self.transaction.is_some();
         (self.watching, self.transaction, self.blocking) = (false, None, false);
     }
 

@@ -217,3 +217,24 @@ fn a_write_that_was_never_sent_is_not_in_flight() {
     rig.relay.release();
     rig.hit(&mut other, "k");
 }
+
+/// The rest of a transaction whose connection could not be opened is not carried out piecemeal.
+#[test]
+fn a_transaction_that_cannot_begin_ends_its_session() {
+    let server = RedisServer::start(&[]);
+    let near = Nearside::start(server.addr(), |_| {});
+    let mut direct = server.client();
+    eventually("the lane", || near.running().lane_is_up().then_some(()));
+    let mut session = near.session().speaking(Protocol::Resp3);
+    session.must(&["PING"]);
+    // The lane and the direct client are all that there may be.
+    direct.must(&["CONFIG", "SET", "maxclients", "2"]);
+    session.send(&["MULTI"]);
+    session.flush();
+    assert!(session.read().is_error());
+    session.send(&["SET", "k", "1"]);
+    session.send(&["EXEC"]);
+    assert!(session.try_flush().is_err() || session.try_read().is_err());
+    near.session().must(&["PING"]);
+    assert_eq!(direct.call(&["EXISTS", "k"]), Value::Int(0));
+}
