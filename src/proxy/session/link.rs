@@ -221,6 +221,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.lanes.large.remove(hash);
         }
         if received.is_err() {
+            for change in came.changes {
+                // The client has been told, so that it holds.
+                self.changed(change);
+            }
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
             // once the client has what came before.
             let stateful =
