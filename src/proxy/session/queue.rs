@@ -28,6 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes another seat: what the lane there holds may be older than what this session was told on the one before.
     pub(super) fn sit(&mut self, seat: Seat) {
         self.seat = Some(seat);
+        if let Some(partial) = &mut self.partial {
+            partial.forget();
+        }
         self.raise_fence();
     }
 
