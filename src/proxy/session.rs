@@ -548,7 +548,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             progress |= self.take_mail()?;
         }
         self.now = now_ms();
-        progress |= self.poll_own(cx)?;
+        progress |= self.poll_own(cx);
         self.serve_deferred();
         self.closing |= self.is_locked_out();
         progress |= self.process();

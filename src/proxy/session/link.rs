@@ -185,15 +185,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Drives the own connection; whether anything came.
-    pub(super) fn poll_own(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    pub(super) fn poll_own(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut own) = self.own.take() else {
-            return Ok(false);
+            return false;
         };
         let unsent = own.unsent();
         let outcome = match own.poll_send(cx) {
             Ok(Some(Err(error))) => {
                 self.own_failed(&mut own, error.reason());
-                return Ok(true);
+                return true;
             }
             Ok(outcome) => Ok(outcome.is_some()),
             Err(error) => Err(error),
@@ -233,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.settle_abandoned(&mut own);
                 self.closing = true;
             }
-            return Ok(true);
+            return true;
         }
         self.blocking &= !own.is_idle();
         self.own = Some(own);
@@ -241,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.changed(change);
         }
         self.give_back_own();
-        Ok(came.news)
+        came.news
     }
 
     /// The own connection could not be opened: what was sent there gets an error each, and nothing of it was carried out.
