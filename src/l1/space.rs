@@ -119,3 +119,29 @@ impl Space {
 fn slot(n: u64) -> usize {
     usize::try_from(n % REMEMBERED as u64).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::l1::settings::Settings;
+    use crate::l1::{Fill, L1, Lookup};
+
+    /// Whoever still looks up in a space that has ended finds nothing of the one that came after it.
+    #[test]
+    fn a_space_that_has_ended_is_not_the_next_one() {
+        let l1 = L1::new(Settings::default(), 1);
+        let ended = l1.add_space();
+        l1.remove_space(&ended);
+        let next = l1.add_space();
+        let fill = Fill {
+            key: b"k",
+            reply: b"$1\r\n1\r\n",
+            sent: 1,
+            pttl: -1,
+            epoch: l1.epoch(),
+        };
+        assert!(l1.fill(&next, &fill));
+        let look = |space| l1.get(space, l1.hash(b"k"), b"k", 2, false, &mut Vec::new());
+        assert!(matches!(look(&next), Lookup::Hit(_)));
+        assert_eq!(look(&ended), Lookup::Miss);
+    }
+}

@@ -105,6 +105,15 @@ impl Drop for Settling {
     }
 }
 
+/// The numbers of the live spaces.
+#[derive(Debug, Default)]
+struct Spaces {
+    live: HashSet<u16>,
+    /// Where the search for a free one begins: one that was given back is taken again as late as possible, since a
+    /// session may be about to look up in a space whose lane has just ended.
+    next: u16,
+}
+
 /// The near cache of the whole process: entries of all identities and databases under one bound.
 #[derive(Debug)]
 pub struct L1 {
@@ -116,7 +125,7 @@ pub struct L1 {
     barred: AtomicU32,
     pushes: AtomicU64,
     epoch: AtomicU64,
-    spaces: Mutex<HashSet<u16>>,
+    spaces: Mutex<Spaces>,
     /// What happened.
     pub counters: Counters,
 }
@@ -175,17 +184,20 @@ impl L1 {
     #[must_use]
     pub fn add_space(&self) -> Arc<Space> {
         let mut spaces = self.spaces.lock();
+        let from = spaces.next;
         let id = (0..=u16::MAX)
-            .find(|id| !spaces.contains(id))
+            .map(|n| from.wrapping_add(n))
+            .find(|id| !spaces.live.contains(id))
             .expect("max_lanes bounds the spaces");
-        spaces.insert(id);
+        spaces.live.insert(id);
+        spaces.next = id.wrapping_add(1);
         Arc::new(Space::new(id))
     }
 
     /// Drops what is in a space whose lane has ended for good.
     pub fn remove_space(&self, space: &Space) {
         self.lane_lost(space);
-        self.spaces.lock().remove(&space.id);
+        self.spaces.lock().live.remove(&space.id);
     }
 
     /// Whether hits of `space` may be served at `now`: L1 is on, not closed, and the upstream was heard from lately.

@@ -20,3 +20,12 @@ pub mod own;
 pub mod registry;
 pub mod session;
 pub mod settings;
+
+/// Gives back the written part of a buffer whose reader is always a little behind, so that it is never empty. Only where
+/// that part is the larger one, so that all moving together costs no more than the writing.
+fn forget_written(out: &mut Vec<u8>, written: &mut usize) {
+    if *written > out.len() / 2 {
+        out.drain(..*written);
+        *written = 0;
+    }
+}

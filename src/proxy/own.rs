@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::forget_written;
 use crate::resp::frame::{FrameError, FrameWalker, Sink};
 use crate::upstream::connect::{ConnectError, Stream};
 use crate::upstream::pool::{Clean, OwnKey};
@@ -109,6 +110,15 @@ enum Link {
     Open(Stream),
 }
 
+/// Whether more is going to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// Nothing more is queued; the server is told so when all has been written.
+    Finishing,
+    Finished,
+}
+
 /// See the module's header.
 pub struct Own {
     link: Link,
@@ -128,6 +138,7 @@ pub struct Own {
     pub moved: bool,
     /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
+    end: End,
     subscribed: [HashSet<Vec<u8>>; 3],
 }
 
@@ -231,6 +242,7 @@ impl Own {
             tainted: false,
             moved: false,
             raw: false,
+            end: End::Open,
             subscribed: Default::default(),
         }
     }
@@ -266,6 +278,18 @@ impl Own {
             .count()
     }
 
+    /// Whether anything is still to come for what was sent, wanted by the client or not.
+    #[must_use]
+    pub fn awaits(&self) -> bool {
+        !self.expected.is_empty()
+    }
+
+    /// How much is still to come.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.expected.len()
+    }
+
     /// Ends all that is expected and gives what it may have changed.
     pub fn abandon(&mut self) -> Effect {
         let mut effects = Effect::default();
@@ -291,6 +315,11 @@ impl Own {
 
     fn is_subscribed(&self) -> bool {
         self.subscribed.iter().any(|names| !names.is_empty())
+    }
+
+    /// An array may be a message: in RESP3 messages are pushes. After a HELLO inside MULTI the protocol is not known.
+    fn gets_messages(&self) -> bool {
+        self.is_subscribed() && (!self.key.resp3 || self.tainted)
     }
 
     /// Queues bytes for it.
@@ -334,7 +363,10 @@ impl Own {
         };
         while self.written < self.out.len() {
             match Pin::new(&mut *stream).poll_write(cx, &self.out[self.written..]) {
-                Poll::Pending => return Ok(outcome),
+                Poll::Pending => {
+                    forget_written(&mut self.out, &mut self.written);
+                    return Ok(outcome);
+                }
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => self.written += n,
                 Poll::Ready(Err(error)) => return Err(error),
@@ -343,20 +375,29 @@ impl Own {
         self.out = Vec::new();
         self.written = 0;
         // TLS may still hold a part back.
-        match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Err(error),
-            _ => Ok(outcome),
+        match Pin::new(&mut *stream).poll_flush(cx)? {
+            Poll::Ready(()) if self.end == End::Finishing => {}
+            _ => return Ok(outcome),
         }
+        if Pin::new(stream).poll_shutdown(cx)?.is_ready() {
+            self.end = End::Finished;
+        }
+        Ok(outcome)
     }
 
-    /// Tells the server that nothing more will be sent, once everything has been; it answers what it has, and closes.
-    pub fn poll_finish(&mut self, cx: &mut Context<'_>) {
-        if let Link::Open(stream) = &mut self.link
-            && self.written == self.out.len()
-        {
-            // A connection that cannot be shut is lost, and reading will say so.
-            let _ = Pin::new(stream).poll_shutdown(cx);
+    /// Nothing more will be sent: the server answers what it has, and closes. Whether this is news.
+    pub fn finish(&mut self) -> bool {
+        let open = self.end == End::Open;
+        if open {
+            self.end = End::Finishing;
         }
+        open
+    }
+
+    /// Whether nothing more is to be sent.
+    #[must_use]
+    pub fn is_finishing(&self) -> bool {
+        self.end != End::Open
     }
 
     /// Reads into `scratch` what has come; `None` when nothing has.
@@ -440,7 +481,7 @@ impl Own {
     /// Whether the frame under way is a reply that the client does not want. Confirmations and messages of pub/sub are
     /// no replies.
     fn is_silenced(&self) -> bool {
-        let message = self.is_message_kind() || self.is_subscribed() && self.peek.kind == b'*';
+        let message = self.is_message_kind() || self.gets_messages() && self.peek.kind == b'*';
         !message
             && self.expected.front().is_some_and(|front| {
                 let confirms = matches!(
@@ -462,13 +503,13 @@ impl Own {
             Some(Expect::Confirmations(_) | Expect::Unsubscribed(_))
         );
         let in_push_form =
-            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.is_subscribed()));
+            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.gets_messages()));
         if in_push_form && peek.confirms() {
             self.confirmed(peek);
             return Ended::Nothing;
         }
         let message = peek.kind == b'*'
-            && self.is_subscribed()
+            && self.gets_messages()
             && [&b"message"[..], b"pmessage", b"smessage"].contains(&peek.first.as_slice());
         if peek.kind == b'>' || message {
             return Ended::Nothing;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 
+use super::forget_written;
 use super::own::{Effect, Own};
 use super::registry::Sessions;
 use super::session::partial::Partial;
@@ -28,7 +29,7 @@ use crate::resp::request::{RequestScanner, Scanned};
 use crate::upstream::Pending;
 use crate::upstream::buffers::Share;
 use crate::upstream::clock::now_ms;
-use crate::upstream::identity::LaneKey;
+use crate::upstream::identity::{Identity, LaneKey};
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
 
@@ -49,6 +50,12 @@ const INPUT_WINDOW: usize = 1 << 20;
 const STREAMED: usize = 1 << 20;
 /// Unsent bytes above which nothing more is taken in that way.
 const STREAM_WINDOW: usize = 256 * 1024;
+/// Unsent bytes of its lane above which a session that waits for the lane reads no further.
+const LANE_WINDOW: usize = 1 << 20;
+/// Replies to come above which a session reads no further, where its client is not what they wait for.
+const OUTSTANDING: u64 = 64 * 1024;
+/// Requests of waiting hits above which further ones do not wait but go to the lane.
+const DEFERRED_WINDOW: usize = 256 * 1024;
 /// Unsent replies above which nothing is read from an own connection.
 const OUTPUT_WINDOW: usize = 256 * 1024;
 /// Buffers larger than this are given back when they are empty.
@@ -133,6 +140,8 @@ pub struct Session<S> {
     fences_raised: u64,
     fences_answered: u64,
     deferred: Vec<Deferred>,
+    /// Bytes of their requests.
+    deferred_bytes: usize,
     /// An MGET whose missing keys are on their way; everything behind it waits.
     partial: Option<Partial>,
     /// No further request is in hand behind the one being taken.
@@ -226,6 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fences_raised: 0,
             fences_answered: 0,
             deferred: Vec::new(),
+            deferred_bytes: 0,
             partial: None,
             last_in_hand: false,
             own: None,
@@ -324,7 +334,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(Scanned::Incomplete) => {
                     let held = input.len() - at;
                     let much = held >= STREAMED || held > CHUNK && self.lanes.buffers.is_over();
-                    if much && self.start_streaming() {
+                    let args = (scanner.args(), scanner.announced());
+                    if much && self.start_streaming(&input[at..], args) {
                         scanner.reset();
                         continue;
                     }
@@ -359,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     at += end;
                 }
                 Err(error) => {
-                    if self.lane_idle() && self.own_idle() {
+                    if self.lane_idle() && !self.own.as_ref().is_some_and(Own::awaits) {
                         encode::error(&mut self.out, &format!("ERR {error}"));
                         self.closing = true;
                     }
@@ -384,26 +395,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let (before, asked) = (self.out.len(), self.replies);
         self.silent = asked != Replies::On;
+        if asked == Replies::SkipNext {
+            // Over with this one, unless it is CLIENT REPLY itself and asks anew.
+            self.replies = Replies::On;
+        }
         let flow = self.command(request, args);
-        if flow == Flow::Done {
-            if self.silent {
-                self.out.truncate(before);
-            }
-            if asked == Replies::SkipNext {
-                self.replies = Replies::On;
-            }
+        match flow {
+            Flow::Done if self.silent => self.out.truncate(before),
+            Flow::Done => {}
+            Flow::Hold => self.replies = asked,
         }
         flow
     }
 
-    /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait.
-    fn start_streaming(&mut self) -> bool {
+    /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait. Its first
+    /// arguments are here, and so is the number of all.
+    fn start_streaming(&mut self, request: &[u8], args: (&[Range<usize>], usize)) -> bool {
         let place = &self.place;
         let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
         if !self.lane_idle() || self.own.as_ref().is_some_and(elsewhere) {
             return false;
         }
-        self.expect_streamed();
+        self.silent = self.replies != Replies::On;
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::On;
+        }
+        self.expect_streamed(request, args);
         self.streaming = Some(FrameWalker::default());
         true
     }
@@ -446,7 +463,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             INPUT_WINDOW
         };
-        if self.client_gone || self.closing || (self.input.len() > window && waiting) {
+        let full = || self.input.len() > window || self.is_held_back();
+        let finishing = self.own.as_ref().is_some_and(Own::is_finishing);
+        if self.client_gone || self.closing || finishing || waiting && full() {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -468,11 +487,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         })
     }
 
+    /// Whether the upstream takes commands slower than the client sends them. What is awaited wakes the session.
+    fn is_held_back(&self) -> bool {
+        let own = self.own.as_ref();
+        if own.is_some_and(|own| own.unsent() > STREAM_WINDOW) {
+            return true;
+        }
+        let awaited = self.sent - self.answered + own.map_or(0, Own::awaited) as u64;
+        if awaited > OUTSTANDING && self.out.len() - self.written <= OUTPUT_WINDOW {
+            return true;
+        }
+        let late = |seat: &Seat| seat.backlog() > LANE_WINDOW;
+        // Not by what was taken: that waits for the client, who may be writing and not reading.
+        self.seat.as_ref().is_some_and(late) && self.mailbox.lock().answered != self.sent
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut progress = false;
         while self.written < self.out.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    forget_written(&mut self.out, &mut self.written);
+                    break;
+                }
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => {
                     self.written += n;
@@ -497,12 +534,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(progress)
     }
 
-    /// Everything that was sent has been answered, and the client has the answers. A subscription owes it nothing.
+    /// Everything that was sent has been carried out, and the client has the answers. A subscription owes it nothing.
     fn is_settled(&self) -> bool {
-        // What is passed through may owe anything until the server closes.
-        let owes = |own: &Own| own.owes() > 0 || self.is_transparent();
-        let own_owes = self.own.as_ref().is_some_and(owes);
-        self.lane_idle() && !own_owes && self.out.is_empty() && self.mailbox.lock().out.is_empty()
+        // Of bytes that nobody looks at the end alone tells that all have come.
+        let busy = |own: &Own| own.awaits() || self.is_transparent();
+        let own_busy = self.own.as_ref().is_some_and(busy);
+        self.lane_idle() && !own_busy && self.out.is_empty() && self.mailbox.lock().out.is_empty()
     }
 
     /// One pass; `None` when there is nothing more to do for now, `Some(true)` when the session is over.
@@ -515,6 +552,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.now = now_ms();
         progress |= self.poll_own(cx);
         self.serve_deferred();
+        self.closing |= self.is_locked_out();
         progress |= self.process();
         if self.poll_read(cx)? {
             progress = true;
@@ -531,17 +569,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Some(true));
         }
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
-        if leaving
-            && self.is_transparent()
-            && self.input.is_empty()
-            && let Some(own) = &mut self.own
-        {
-            own.poll_finish(cx);
-        }
-        if leaving && !progress && self.is_settled() {
-            return Ok(Some(true));
+        if leaving && !progress {
+            if self.is_settled() {
+                return Ok(Some(true));
+            }
+            if self.is_transparent() && self.input.is_empty() {
+                progress = self.own.as_mut().is_some_and(Own::finish);
+            }
         }
         Ok(progress.then_some(false))
+    }
+
+    /// Whether the upstream lets in no more whom it has let in before.
+    fn is_locked_out(&self) -> bool {
+        let named = matches!(self.place.identity, Identity::User(_));
+        named && self.seat.as_ref().is_some_and(|seat| seat.is_locked_out())
     }
 
     /// Tells what its buffers hold.
@@ -594,8 +636,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Session<S> {
 
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
+        // What was queued and not submitted was not carried out.
+        crate::upstream::refuse(&self.l1, self.batch.drain(..), "the client is gone");
         // A write that was sent over the own connection and not answered may have been carried out.
         let effect = self.own.as_mut().map(Own::abandon).unwrap_or_default();
+        if effect.rights {
+            self.lanes.accepts.expire();
+        }
+        if self.l1_on && (effect.swapped || effect.rights) {
+            self.l1.clear_and_refuse_sent();
+        }
         let mut writes = Unsettled {
             hashes: effect.keys,
             ..Unsettled::default()

@@ -59,6 +59,12 @@ impl RequestScanner {
         &self.args
     }
 
+    /// How many arguments the request has, those included that are still to come.
+    #[must_use]
+    pub fn announced(&self) -> usize {
+        self.args.len() + self.missing
+    }
+
     /// Makes ready for the next request.
     pub fn reset(&mut self) {
         self.args.clear();

@@ -66,6 +66,8 @@ pub struct Lane {
     lanes: Arc<Lanes>,
     space: Arc<Space>,
     queue: Mutex<Queue>,
+    /// Bytes in the queue.
+    backlog: AtomicUsize,
     pub(super) waker: AtomicWaker,
     pub(super) seats: AtomicUsize,
     /// When the last seat was given up, in milliseconds of the boot clock.
@@ -93,6 +95,7 @@ impl Lane {
             space: lanes.l1().add_space(),
             lanes,
             queue: Mutex::new(queue),
+            backlog: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             seats: AtomicUsize::new(0),
             left_at: AtomicU64::new(now_ms()),
@@ -140,6 +143,11 @@ impl Lane {
         self.locked_out.load(Ordering::Acquire)
     }
 
+    /// The upstream has let the user in after all: the next attempt will be with what it took.
+    pub fn let_in(&self) {
+        self.locked_out.store(false, Ordering::Release);
+    }
+
     /// Whether sessions with nothing outstanding on it should take a seat on a fresh one.
     #[inline]
     #[must_use]
@@ -153,11 +161,21 @@ impl Lane {
         self.quiet.load(Ordering::Acquire) && self.queue.lock().pending.is_empty()
     }
 
+    /// Bytes that wait until the upstream has taken those before them.
+    #[inline]
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_quiet(&self, quiet: bool) {
         self.quiet.store(quiet, Ordering::Release);
     }
 
-    pub(super) fn is_retired(&self) -> bool {
+    /// Whether another lane has taken its place.
+    #[inline]
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 
@@ -203,6 +221,7 @@ impl Lane {
             Standing::Connecting | Standing::Up => {
                 queue.out.append(bytes);
                 queue.pending.append(pending);
+                self.backlog.store(queue.out.len(), Ordering::Relaxed);
                 let wake = !std::mem::replace(&mut queue.woken, true);
                 drop(queue);
                 if wake {
@@ -262,6 +281,7 @@ impl Lane {
             return false;
         }
         std::mem::swap(&mut queue.out, out);
+        self.backlog.store(queue.out.len(), Ordering::Relaxed);
         pending.extend(queue.pending.drain(..));
         true
     }
@@ -295,7 +315,12 @@ impl Lane {
                 if self.lanes.breaker().lock().admit(now_ms()) {
                     break;
                 }
-                let left = self.lanes.breaker().lock().opens_in(now_ms()).unwrap_or(10);
+                let left = self.lanes.breaker().lock().opens_in(now_ms());
+                if left.is_some() && self.is_connecting() {
+                    // Nobody waits for an attempt that is not made.
+                    self.go_down("circuit open");
+                }
+                let left = left.unwrap_or(10);
                 sleep(Duration::from_millis(left.clamp(1, 1000))).await;
             }
             self.lanes.read_files();
@@ -330,6 +355,10 @@ impl Lane {
         std::mem::replace(&mut self.queue.lock().standing, standing)
     }
 
+    fn is_connecting(&self) -> bool {
+        self.queue.lock().standing == Standing::Connecting
+    }
+
     fn refuse(&self, reason: &str) {
         let address = &self.lanes.endpoint().address;
         let of_the_user = ["WRONGPASS", "NOAUTH", "ERR invalid password"];
@@ -361,6 +390,7 @@ impl Lane {
         let pending = {
             let mut queue = self.queue.lock();
             queue.out.clear();
+            self.backlog.store(0, Ordering::Relaxed);
             std::mem::take(&mut queue.pending)
         };
         refuse(self.lanes.l1(), pending, error);
@@ -395,9 +425,10 @@ impl Lane {
         let reader = Reader::new(surroundings, hello.role.clone());
         // Before anything is sent: whoever then sees a write acknowledged also sees this lane.
         lanes.went_up(self, hello);
+        self.stand(Standing::Up);
+        // Only now: until then what is sent here would be refused.
         self.refused.store(false, Ordering::Release);
         self.locked_out.store(false, Ordering::Release);
-        self.stand(Standing::Up);
         let mut driver = Driver::new(self, stream, reader);
         let end = poll_fn(|cx| driver.poll(cx)).await;
         // First of all: a marker skips a lane that is not up, because its part of L1 is empty.

@@ -177,6 +177,15 @@ impl Reader {
             };
             self.l1.fill(&self.space, &fill);
         }
+        let taken = self.steps(buf);
+        // Also where the lane ends here: what came before is theirs.
+        for session in self.dirty.drain(..) {
+            session.wake();
+        }
+        taken
+    }
+
+    fn steps(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
         let mut at = 0;
         while at < buf.len() {
             let used = self.step(&buf[at..])?;
@@ -184,9 +193,6 @@ impl Reader {
                 break;
             }
             at += used;
-        }
-        for session in self.dirty.drain(..) {
-            session.wake();
         }
         Ok(at)
     }

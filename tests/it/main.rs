@@ -2,6 +2,7 @@
 
 mod coherence;
 mod config;
+mod corners;
 mod private;
 mod redis_rs;
 mod support;

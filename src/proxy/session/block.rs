@@ -29,6 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && self.on_lane();
         let (queued, exec) = fit.then(|| find_block(input, end)).flatten()?;
         self.flush_deferred();
+        self.silent = false;
         self.queue(&input[..end], false, None, Shape::Generic, Op::Relay);
         let mut block = ExecBlock::default();
         let mut hashes = Vec::new();

@@ -1,12 +1,14 @@
 //! The session's own connection: where it comes from, what its replies make known, and where it goes.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{OUTPUT_WINDOW, SCRATCH, Session};
+use crate::command::{self, Class};
 use crate::l1::{Rule, Settling, Unsettled};
 use crate::proxy::own::{Change, Effect, Ended, Expect, Own};
 use crate::proxy::settings::Causality;
@@ -111,10 +113,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// A request is passed on before it is whole, so its keys are not known.
-    pub(super) fn expect_streamed(&mut self) {
+    /// A request is passed on before it is whole, so its keys are not known. What it leaves on the connection is.
+    pub(super) fn expect_streamed(
+        &mut self,
+        request: &[u8],
+        (args, announced): (&[Range<usize>], usize),
+    ) {
         if !self.open_own() {
             return;
+        }
+        let row = command::of(request, args);
+        match row.map_or(Class::OwnUnknown, |row| row.class) {
+            Class::Subscribe | Class::Unsubscribe if self.transaction.is_none() => {
+                let count = u32::try_from(announced - 1).unwrap_or(u32::MAX);
+                if let Some(own) = &mut self.own {
+                    own.expect(Expect::Confirmations(count), self.silent);
+                }
+                return;
+            }
+            Class::Watch => self.watching = true,
+            class if class.is_lane() => {}
+            Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb
+                if row.is_some() => {}
+            // The session stays with it.
+            _ => self.pinned = true,
         }
         let mut effect = Effect {
             unknown: true,
@@ -127,9 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             None => Expect::Reply(effect),
         };
-        let silent = self.replies != super::Replies::On;
         if let Some(own) = &mut self.own {
-            own.expect(expect, silent);
+            own.expect(expect, self.silent);
         }
     }
 
@@ -205,6 +226,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.lanes.large.remove(hash);
         }
         if received.is_err() {
+            for change in came.changes {
+                // The client has been told, so that it holds.
+                self.changed(change);
+            }
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
             // once the client has what came before.
             let stateful =
@@ -232,7 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encode::error(&mut self.out, &error);
         }
         self.settle_abandoned(own);
-        self.closing |= own.raw || self.pinned;
+        // With what was asked for there gone, what the client sends next would mean something else.
+        self.closing |= own.raw || self.pinned || self.watching || self.transaction.is_some();
         (self.watching, self.transaction, self.blocking) = (false, None, false);
     }
 

@@ -32,6 +32,13 @@ pub struct Partial {
     pub arrived: Vec<u8>,
 }
 
+impl Partial {
+    /// The lane is another one, whose pushes say nothing of what L1 had.
+    pub fn forget(&mut self) {
+        self.until = 0;
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sends for the keys that L1 lacks; false, and nothing done, if it has none of them.
     pub(super) fn ask_for_missing(&mut self, request: &[u8], keys: &[Range<usize>]) -> bool {

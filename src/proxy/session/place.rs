@@ -134,7 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Select => database(request, args).map(Change::Db),
             Class::Auth => credentials(request, &args[1..]).map(Change::User),
             Class::Hello => {
-                let asked = hello(request, args)?;
+                // A name that is refused leaves the user of the same command let in.
+                let asked = hello(request, args)
+                    .filter(|asked| asked.name.as_deref().is_none_or(is_name))?;
                 Some(Change::Hello {
                     resp2: asked.resp2.unwrap_or(self.resp2),
                     user: asked.user,
@@ -186,6 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .note(user, &credentials.password, now_ms());
         let db = self.place.db;
         self.settle_at(LaneKey { identity, db });
+        if let Some(seat) = &self.seat {
+            seat.let_in();
+        }
     }
 
     /// Becomes somebody whom the upstream has accepted lately; whether it is.
@@ -280,7 +285,8 @@ fn hello(request: &[u8], args: &[Range<usize>]) -> Option<Asked> {
     });
     while let [option, rest @ ..] = options {
         let option = &request[option.clone()];
-        if option.eq_ignore_ascii_case(b"AUTH") && rest.len() >= 2 {
+        // Two users in one: the first may be let in and the second not.
+        if option.eq_ignore_ascii_case(b"AUTH") && rest.len() >= 2 && asked.user.is_none() {
             asked.user = Some(credentials(request, &rest[..2])?);
             options = &rest[2..];
         } else if option.eq_ignore_ascii_case(b"SETNAME") && !rest.is_empty() {

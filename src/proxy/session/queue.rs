@@ -9,20 +9,13 @@ use tokio::runtime::Handle;
 use super::Session;
 use crate::command::Row;
 use crate::resp::downgrade::Shape;
-use crate::upstream::identity::Identity;
 use crate::upstream::lane::Closed;
 use crate::upstream::lanes::Seat;
 use crate::upstream::{Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Leaves a lane that is late or retired, once nothing is outstanding on it. A client whose user the upstream no
-    /// longer lets in has to authenticate anew, on a new connection.
+    /// Leaves a lane that is late or retired, once nothing is outstanding on it.
     pub(super) fn keep_seat(&mut self) {
-        let locked_out = self.seat.as_ref().is_some_and(|seat| seat.is_locked_out());
-        if locked_out && self.place.identity != Identity::Ours && self.own.is_none() {
-            self.closing = true;
-            return;
-        }
         if let Some(seat) = &self.seat
             && seat.wants_leaving()
             && self.lane_idle()
@@ -35,6 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes another seat: what the lane there holds may be older than what this session was told on the one before.
     pub(super) fn sit(&mut self, seat: Seat) {
         self.seat = Some(seat);
+        if let Some(partial) = &mut self.partial {
+            partial.forget();
+        }
         self.raise_fence();
     }
 
@@ -50,12 +46,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Hands the batch to the lane.
     pub(super) fn submit(&mut self) {
-        if self.batch.is_empty() {
+        // What was queued while a read had to be repeated over the own connection comes behind that.
+        if self.batch.is_empty() || !self.own_idle() {
             return;
         }
         let mut mail = self.mailbox.lock();
         if mail.too_large {
-            // What was queued comes behind the read that has to be repeated first.
+            // The read before has to be repeated first.
             return;
         }
         mail.submitted = self.sent;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Deferred, Flow, Session};
+use super::{DEFERRED_WINDOW, Deferred, Flow, Session};
 use crate::l1::{Lookup, Rule};
 use crate::proxy::own::Expect;
 use crate::resp::downgrade::Shape;
@@ -18,6 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         self.last_in_hand = false;
+        self.deferred_bytes = 0;
         // With the list taken, the first is looked up at once; one that misses makes those behind it wait again.
         for read in std::mem::take(&mut self.deferred) {
             let before = self.out.len();
@@ -38,6 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         let silent = self.silent;
+        self.deferred_bytes = 0;
         for read in std::mem::take(&mut self.deferred) {
             self.misses += 1;
             self.silent = read.silent;
@@ -82,7 +84,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         };
         let space = seat.space();
-        let serving = self.l1_on && !self.fenced() && self.l1.serving(space, self.now);
+        // A lane that was left has not read what the one in its place has shown to others.
+        let serving =
+            self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
         if serving && self.sent == self.answered && self.deferred.is_empty() {
             if self.answer(request, keys, array) {
                 self.hits += 1;
@@ -92,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return;
             }
         } else if serving
+            && self.deferred_bytes <= DEFERRED_WINDOW
             && keys.iter().all(|key| {
                 let key = &request[key.clone()];
                 self.l1.contains(space, self.l1.hash(key), key, self.now)
@@ -102,6 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.answer(request, keys, array);
                 self.out.split_off(before)
             });
+            self.deferred_bytes += request.len();
             self.deferred.push(Deferred {
                 request: request.to_vec(),
                 keys: keys.to_vec(),

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Flow, Replies, Session};
 use crate::command::{self, Class, Flags, Row};
 use crate::proxy::own::{Change, Effect, Expect, Kind, Own};
+use crate::resp::encode;
 use crate::upstream::{Keys, Op};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -24,6 +25,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.own.as_ref().is_some_and(|own| own.raw) {
             self.send_raw(class, request);
             return Flow::Done;
+        }
+        if class == Class::Reset && args.len() == 1 && self.replies == Replies::Off {
+            // It ends this too, before it is answered.
+            self.silent = false;
         }
         let own_state = !self.on_lane();
         if !own_state && let Some(flow) = self.by_lane(class, row, request, args) {
@@ -54,8 +59,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Done;
             }
         }
-        // A busy server refuses SELECT, and these are what ends it.
-        let ends_busy = row.is_some_and(|row| ENDS_BUSY.contains(&row.name));
+        // A busy server refuses SELECT, and these are what ends it. Not over a connection that the session then keeps.
+        let ends_busy = row.is_some_and(|row| ENDS_BUSY.contains(&row.name))
+            && !self.dedicated
+            && !self.numbered;
         let db = if ends_busy { 0 } else { self.place.db };
         if self.open_own_in(db) {
             self.send_own(row, class, request, args);
@@ -160,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.replies = Replies::SkipNext;
             }
         } else {
-            return None;
+            encode::error(&mut self.out, "ERR syntax error");
         }
         Some(Flow::Done)
     }
@@ -184,7 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) {
         let in_transaction = self.transaction.is_some();
-        self.blocking = row.is_some_and(Row::blocking) && !in_transaction;
+        // What comes behind a blocked command waits with it.
+        self.blocking |= row.is_some_and(Row::blocking) && !in_transaction;
         if self.taints(row, class)
             && let Some(own) = &mut self.own
         {
@@ -201,9 +209,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             (None, _) => Expect::Reply(effect),
         };
-        let reply_off = row.is_some_and(|row| row.name == "CLIENT|REPLY");
-        if reply_off && !self.dedicated {
-            // Inside MULTI; what is written from then on can no longer be told by its replies.
+        let reply_off = args.len() == 3 && row.is_some_and(|row| row.name == "CLIENT|REPLY");
+        if reply_off {
+            // What is written from then on can no longer be told by its replies.
             self.close_l1_for_life();
         }
         let raw = class == Class::Raw || reply_off;
@@ -254,12 +262,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::LaneUnknown | Class::OwnUnknown => effect.unknown = true,
             Class::OwnRead => {
                 effect.rights = row.is_some_and(|row| CHANGES_RIGHTS.contains(&row.name));
-                let of_cluster = ["READONLY", "READWRITE", "ASKING"];
-                self.pinned |= row.is_some_and(|row| of_cluster.contains(&row.name));
+                let stays = ["READONLY", "READWRITE", "ASKING", "SCRIPT|DEBUG"];
+                self.pinned |= row.is_some_and(|row| stays.contains(&row.name));
             }
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
             Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
-            Class::Exec if unary => {
+            // Where there is no transaction the server refuses both, and a WATCH goes on.
+            Class::Exec if unary && in_transaction => {
                 effect = self.transaction.take().unwrap_or_default();
                 for &hash in &effect.keys {
                     self.l1.begin_write_of(hash);
@@ -267,13 +276,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.watching = false;
                 expect = Some(Expect::Reply(std::mem::take(&mut effect)));
             }
-            Class::Discard if unary => {
+            Class::Discard if unary && in_transaction => {
                 self.transaction = None;
                 self.watching = false;
+                if let Some(own) = &mut self.own {
+                    // A user who may not discard is still inside.
+                    own.tainted = true;
+                }
                 expect = Some(Expect::Reply(Effect::default()));
             }
             Class::Watch => self.watching = true,
-            Class::Unwatch if !in_transaction => self.watching = false,
+            Class::Unwatch if unary && !in_transaction => self.watching = false,
             Class::Subscribe if !in_transaction && !unary => {
                 let count = u32::try_from(args.len() - 1).unwrap_or(u32::MAX);
                 expect = Some(Expect::Confirmations(count));
@@ -348,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ..Effect::default()
             };
         };
-        self.blocking = known.flags.has(Flags::BLOCKING) && self.transaction.is_none();
+        self.blocking |= known.flags.has(Flags::BLOCKING) && self.transaction.is_none();
         let mut effect = Effect::default();
         if known.readonly() {
             return effect;

@@ -106,8 +106,11 @@ fn attempt(rig: &Rig, way: &Way, old: Old, by_other: bool, protocol: Protocol) -
     }
     let (mut writer, mut filler) = (rig.session().speaking(protocol), rig.session());
     let mut other = rig.session().speaking(protocol);
-    if old == Old::InL1 {
-        rig.hit(&mut filler, "k");
+    // A hit shows that no earlier attempt's write of it is in flight any more, for want of some other lane's marker.
+    rig.hit(&mut filler, "k");
+    if old == Old::OnItsWay {
+        rig.put("k", 1);
+        filler.must(&["PING"]);
     }
     rig.relay.hold();
     if old == Old::OnItsWay {

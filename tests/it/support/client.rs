@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,6 +28,13 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.read(into),
             Self::Unix(stream) => stream.read(into),
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(how),
+            Self::Unix(stream) => stream.shutdown(how),
         }
     }
 
@@ -93,9 +100,24 @@ impl Client {
 
     /// Queues a command; nothing is written before [`flush`](Self::flush).
     pub fn send<A: AsRef<[u8]>>(&mut self, command: &[A]) {
-        let words = command.iter().map(|a| String::from_utf8_lossy(a.as_ref()));
+        let start = |a: &A| {
+            let a = a.as_ref();
+            String::from_utf8_lossy(&a[..a.len().min(60)]).into_owned()
+        };
+        let words = command.iter().take(10).map(start);
         self.last = words.collect::<Vec<_>>().join(" ");
         resp::encode(&mut self.outbox, command);
+    }
+
+    /// Queues bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.last = String::from_utf8_lossy(bytes).into_owned();
+        self.outbox.extend_from_slice(bytes);
+    }
+
+    /// Sends nothing any more, and still reads.
+    pub fn half_close(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("a half-close");
     }
 
     /// Writes all that was queued in one go.

@@ -199,11 +199,15 @@ impl Relay {
                 return;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero(),
-                "waited in vain for {what}; {} lanes so far, held on those alive: {queues:?}",
-                state.lanes.len()
-            );
+            if left.is_zero() {
+                let held = format!("{queues:?}");
+                let lanes = state.lanes.len();
+                // The relay's threads are not to fail too.
+                drop(state);
+                panic!(
+                    "waited in vain for {what}; {lanes} lanes so far, held on those alive: {held}"
+                );
+            }
             state = self
                 .shared
                 .changed

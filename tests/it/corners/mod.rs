@@ -1,0 +1,8 @@
+//! Corners of the data path that once were wrong, or that only a particular timing reaches: whose reply is whose, what
+//! stays behind on a connection, what ends with a client, how much is held for one, and what a lost lane leaves.
+
+mod ends;
+mod lanes;
+mod memory;
+mod replies;
+mod state;
