@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             None => Expect::Reply(effect),
         };
-        let silent = self.replies != super::Replies::On;
+        let silent = self.take_skip();
         if let Some(own) = &mut self.own {
             own.expect(expect, silent);
         }
