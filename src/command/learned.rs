@@ -82,6 +82,18 @@ impl Learned {
     /// What is known of a request's command, or of its sub-command where the command has such.
     #[must_use]
     pub fn of(&self, request: &[u8], args: &[Range<usize>]) -> Option<&Known> {
+        let (command, with_sub) = self.look_up(request, args)?;
+        Some(with_sub.unwrap_or(command))
+    }
+
+    /// Whether there is the sub-command that a request to a command with such names.
+    #[must_use]
+    pub fn has(&self, request: &[u8], args: &[Range<usize>]) -> bool {
+        let found = self.look_up(request, args);
+        found.is_some_and(|(_, with_sub)| with_sub.is_some())
+    }
+
+    fn look_up(&self, request: &[u8], args: &[Range<usize>]) -> Option<(&Known, Option<&Known>)> {
         let name = &request[args.first()?.clone()];
         let mut full = [0; NAME];
         let command = full.get_mut(..name.len())?;
@@ -97,7 +109,7 @@ impl Learned {
             place.make_ascii_lowercase();
             self.commands.get(&full[..length])
         });
-        Some(with_sub.unwrap_or(command))
+        Some((command, with_sub))
     }
 }
 

@@ -290,6 +290,17 @@ impl Own {
         self.expected.len()
     }
 
+    /// Whether a subscription is being made or ended, and what may be sent is not known before it is.
+    #[must_use]
+    pub fn is_subscribing(&self) -> bool {
+        self.expected.iter().any(|expected| {
+            matches!(
+                expected.expect,
+                Expect::Confirmations(_) | Expect::Unsubscribed(_)
+            )
+        })
+    }
+
     /// Ends all that is expected and gives what it may have changed.
     pub fn abandon(&mut self) -> Effect {
         let mut effects = Effect::default();
@@ -313,7 +324,9 @@ impl Own {
         self.out.capacity() + self.input.capacity()
     }
 
-    fn is_subscribed(&self) -> bool {
+    /// Whether the server holds subscriptions of it.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
         self.subscribed.iter().any(|names| !names.is_empty())
     }
 
@@ -481,14 +494,16 @@ impl Own {
     /// Whether the frame under way is a reply that the client does not want. Confirmations and messages of pub/sub are
     /// no replies.
     fn is_silenced(&self) -> bool {
-        let message = self.is_message_kind() || self.gets_messages() && self.peek.kind == b'*';
+        // In RESP2 only PING's reply is of this kind too, and shorter.
+        let message = self.is_message_kind()
+            || self.gets_messages() && self.peek.kind == b'*' && self.peek.announced > 2;
         !message
             && self.expected.front().is_some_and(|front| {
                 let confirms = matches!(
                     front.expect,
                     Expect::Confirmations(_) | Expect::Unsubscribed(_)
                 );
-                front.silent && !confirms
+                front.silent && (!confirms || self.peek.kind == b'-')
             })
     }
 

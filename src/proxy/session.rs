@@ -361,8 +361,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let mut request = Vec::new();
                     encode::request(&mut request, &parts);
                     let mut inner = RequestScanner::default();
-                    if !parts.is_empty()
-                        && inner.scan(&request).is_ok()
+                    if parts.is_empty() {
+                        self.take_blank(&input[at..at + end]);
+                    } else if inner.scan(&request).is_ok()
                         && self.take(&request, inner.args()) == Flow::Hold
                     {
                         break;
@@ -370,8 +371,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     at += end;
                 }
                 Err(error) => {
-                    if self.lane_idle() && !self.own.as_ref().is_some_and(Own::awaits) {
-                        encode::error(&mut self.out, &format!("ERR {error}"));
+                    if let Some(own) = self.own.as_mut().filter(|own| own.raw) {
+                        // Only the upstream knows what it has still to answer first.
+                        own.send(&input[at..]);
+                        at = input.len();
+                    } else if self.lane_idle() && !self.own.as_ref().is_some_and(Own::awaits) {
+                        if self.replies == Replies::On {
+                            encode::error(&mut self.out, &format!("ERR {error}"));
+                        }
                         self.closing = true;
                     }
                     break;
@@ -394,18 +401,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Flow::Hold;
         }
         let (before, asked) = (self.out.len(), self.replies);
-        self.silent = asked != Replies::On;
-        if asked == Replies::SkipNext {
-            // Over with this one, unless it is CLIENT REPLY itself and asks anew.
-            self.replies = Replies::On;
-        }
+        self.silent = self.take_skip();
         let flow = self.command(request, args);
         match flow {
+            Flow::Hold => self.replies = asked,
             Flow::Done if self.silent => self.out.truncate(before),
             Flow::Done => {}
-            Flow::Hold => self.replies = asked,
         }
         flow
+    }
+
+    /// A blank line or an array of nothing, which Redis counts as a command where replies are skipped.
+    fn take_blank(&mut self, line: &[u8]) {
+        match self.own.as_mut().filter(|own| own.raw) {
+            Some(own) => own.send(line),
+            None => {
+                self.take_skip();
+            }
+        }
+    }
+
+    /// Whether the next reply is not for the client.
+    fn take_skip(&mut self) -> bool {
+        let silent = self.replies != Replies::On;
+        if self.replies == Replies::SkipNext {
+            self.replies = Replies::On;
+        }
+        silent
     }
 
     /// Turns to passing a large request on as it comes, over the own connection; false while it has to wait. Its first
@@ -416,10 +438,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.lane_idle() || self.own.as_ref().is_some_and(elsewhere) {
             return false;
         }
-        self.silent = self.replies != Replies::On;
-        if self.replies == Replies::SkipNext {
-            self.replies = Replies::On;
-        }
+        self.silent = self.take_skip();
         self.expect_streamed(request, args);
         self.streaming = Some(FrameWalker::default());
         true

@@ -33,8 +33,10 @@ pub struct LaneKey {
 #[derive(Debug)]
 struct Accepted {
     password: String,
-    /// In milliseconds of the boot clock.
-    at: u64,
+    /// In milliseconds of the boot clock; `None` once it is to be judged again.
+    at: Option<u64>,
+    /// Also in the form that names no user, which a server whose default user needs no password refuses.
+    alone: bool,
 }
 
 /// What the upstream has accepted.
@@ -44,25 +46,35 @@ pub struct Accepts {
 }
 
 impl Accepts {
-    /// The upstream has accepted `password` for `user` at `now`.
-    pub fn note(&self, user: &str, password: &str, now: u64) -> Identity {
-        let user: Arc<str> = user.into();
+    /// The upstream has accepted these at `now`.
+    pub fn note(&self, credentials: &Credentials, now: u64) -> Identity {
+        let user: Arc<str> = credentials.user().into();
+        let mut users = self.users.lock();
+        let before = users.get(&user);
         let accepted = Accepted {
-            password: password.to_owned(),
-            at: now,
+            password: credentials.password.clone(),
+            at: Some(now),
+            alone: credentials.user.is_none()
+                || before.is_some_and(|before| {
+                    before.alone && before.at.is_some() && before.password == credentials.password
+                }),
         };
-        self.users.lock().insert(Arc::clone(&user), accepted);
+        users.insert(Arc::clone(&user), accepted);
         Identity::User(user)
     }
 
-    /// The identity of `user`, if the upstream has accepted this password no longer than `within` milliseconds ago.
+    /// Whose these are, if the upstream has accepted them in this form no longer than `within` milliseconds ago.
     #[must_use]
-    pub fn known(&self, user: &str, password: &str, now: u64, within: u64) -> Option<Identity> {
+    pub fn known(&self, credentials: &Credentials, now: u64, within: u64) -> Option<Identity> {
         let users = self.users.lock();
-        let (user, accepted) = users.get_key_value(user)?;
-        let same = same(accepted.password.as_bytes(), password.as_bytes());
-        let fresh = now.saturating_sub(accepted.at) <= within;
-        (same && fresh).then(|| Identity::User(Arc::clone(user)))
+        let (user, accepted) = users.get_key_value(credentials.user())?;
+        let same = same(
+            accepted.password.as_bytes(),
+            credentials.password.as_bytes(),
+        );
+        let fresh = now.saturating_sub(accepted.at?) <= within;
+        let in_form = accepted.alone || credentials.user.is_some();
+        (same && fresh && in_form).then(|| Identity::User(Arc::clone(user)))
     }
 
     /// What to authenticate with as `user`.
@@ -78,7 +90,7 @@ impl Accepts {
     /// Users and passwords may have changed: the next AUTH of each is the upstream's to judge.
     pub fn expire(&self) {
         for accepted in self.users.lock().values_mut() {
-            accepted.at = 0;
+            accepted.at = None;
         }
     }
 }
@@ -92,16 +104,39 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn of(user: Option<&str>, password: &str) -> Credentials {
+        Credentials {
+            user: user.map(str::to_owned),
+            password: password.to_owned(),
+        }
+    }
+
     #[test]
     fn a_password_is_known_for_as_long_as_was_said_and_for_its_user_alone() {
         let accepts = Accepts::default();
-        let amy = accepts.note("amy", "secret", 1000);
-        assert_eq!(accepts.known("amy", "secret", 1500, 500), Some(amy));
-        assert_eq!(accepts.known("amy", "secret", 1501, 500), None);
-        assert_eq!(accepts.known("amy", "secreT", 1000, 500), None);
-        assert_eq!(accepts.known("bob", "secret", 1000, 500), None);
+        let amy = of(Some("amy"), "secret");
+        let identity = accepts.note(&amy, 1000);
+        assert_eq!(accepts.known(&amy, 1500, 500), Some(identity));
+        assert_eq!(accepts.known(&amy, 1501, 500), None);
+        assert_eq!(accepts.known(&of(Some("amy"), "secreT"), 1000, 500), None);
+        assert_eq!(accepts.known(&of(Some("bob"), "secret"), 1000, 500), None);
         accepts.expire();
-        assert_eq!(accepts.known("amy", "secret", 1001, 500), None);
+        assert_eq!(accepts.known(&amy, 1001, u64::MAX), None);
         assert!(accepts.credentials(&"amy".into()).is_some());
+    }
+
+    #[test]
+    fn a_password_without_a_user_is_known_where_it_was_accepted_so() {
+        let accepts = Accepts::default();
+        let (alone, named) = (of(None, "x"), of(Some("default"), "x"));
+        accepts.note(&named, 1000);
+        assert_eq!(accepts.known(&alone, 1000, 500), None);
+        let identity = accepts.note(&alone, 1000);
+        assert_eq!(accepts.known(&named, 1000, 500), Some(identity.clone()));
+        accepts.note(&named, 1100);
+        assert_eq!(accepts.known(&alone, 1100, 500), Some(identity));
+        accepts.expire();
+        accepts.note(&named, 1200);
+        assert_eq!(accepts.known(&alone, 1200, 500), None);
     }
 }

@@ -206,10 +206,10 @@ impl Lanes {
 
     /// The identity of a user and password that the upstream has accepted lately, if a lane of it is up.
     #[must_use]
-    pub fn known(&self, user: &str, password: &str) -> Option<Identity> {
+    pub fn known(&self, credentials: &Credentials) -> Option<Identity> {
         let within = u64::try_from(self.l1.settings().entry_max_ttl.as_millis());
         let within = within.unwrap_or(u64::MAX);
-        let identity = self.accepts.known(user, password, now_ms(), within)?;
+        let identity = self.accepts.known(credentials, now_ms(), within)?;
         let registry = self.registry.lock();
         let mut current = registry.current.iter();
         current

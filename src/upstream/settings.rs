@@ -52,6 +52,14 @@ pub struct Credentials {
     pub password: String,
 }
 
+impl Credentials {
+    /// The ACL user meant.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or("default")
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")

@@ -1,5 +1,6 @@
 //! Tests against the real program and real servers, in one binary.
 
+mod alike;
 mod coherence;
 mod config;
 mod corners;

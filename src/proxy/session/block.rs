@@ -28,6 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && self.partial.is_none()
             && self.on_lane();
         let (queued, exec) = fit.then(|| find_block(input, end)).flatten()?;
+        self.silent = false;
         self.flush_deferred();
         self.silent = false;
         self.queue(&input[..end], false, None, Shape::Generic, Op::Relay);

@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether the upstream knows a command; nothing is known of one that does not let us ask.
     fn upstream_has(&self, request: &[u8], args: &[Range<usize>]) -> bool {
         let learned = self.lanes.learned();
-        learned.is_empty() || learned.of(request, args).is_some()
+        learned.is_empty() || learned.has(request, args)
     }
 
     /// What CLIENT INFO says of this client, in the server's own form; what only a server knows is 0.

@@ -181,11 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn authenticated(&mut self, credentials: &Credentials) {
-        let user = credentials.user.as_deref().unwrap_or("default");
-        let identity = self
-            .lanes
-            .accepts
-            .note(user, &credentials.password, now_ms());
+        let identity = self.lanes.accepts.note(credentials, now_ms());
         let db = self.place.db;
         self.settle_at(LaneKey { identity, db });
         if let Some(seat) = &self.seat {
@@ -195,15 +191,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Becomes somebody whom the upstream has accepted lately; whether it is.
     fn become_known(&mut self, credentials: &Credentials) -> bool {
-        let user = credentials.user.as_deref().unwrap_or("default");
         let ours = self.lanes.credentials(&Identity::Ours).is_some_and(|ours| {
-            ours.user.as_deref().unwrap_or("default") == user
-                && ours.password == credentials.password
+            ours.user() == credentials.user() && ours.password == credentials.password
         });
         let known = if ours {
             Some(Identity::Ours)
         } else {
-            self.lanes.known(user, &credentials.password)
+            self.lanes.known(credentials)
         };
         let db = self.place.db;
         known.is_some_and(|identity| self.move_to(LaneKey { identity, db }))

@@ -27,8 +27,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Flow::Done;
         }
         if class == Class::Reset && args.len() == 1 && self.replies == Replies::Off {
-            // It ends this too, before it is answered.
+            // It ends that first.
             self.silent = false;
+        }
+        if self.resp2 && !matches!(class, Class::Subscribe | Class::Unsubscribe) {
+            if self.own.as_ref().is_some_and(Own::is_subscribing) {
+                return Flow::Hold;
+            }
+            if self.is_refused_to_subscribers(row, class) {
+                self.send_refused(request);
+                return Flow::Done;
+            }
         }
         let own_state = !self.on_lane();
         if !own_state && let Some(flow) = self.by_lane(class, row, request, args) {
@@ -68,6 +77,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.send_own(row, class, request, args);
         }
         Flow::Done
+    }
+
+    /// Whether a RESP2 client that has subscriptions sends what the upstream does not take from such.
+    fn is_refused_to_subscribers(&self, row: Option<&Row>, class: Class) -> bool {
+        self.own.as_ref().is_some_and(Own::is_subscribed)
+            && self.transaction.is_none()
+            && !matches!(class, Class::Reset | Class::Quit)
+            && row.is_none_or(|row| row.name != "PING")
+    }
+
+    /// Sends what changes nothing, for the upstream's words on it.
+    fn send_refused(&mut self, request: &[u8]) {
+        let silent = self.silent;
+        if let Some(own) = &mut self.own {
+            own.send(request);
+            own.expect(Expect::Reply(Effect::default()), silent);
+        }
     }
 
     /// Whether commands may go by the lane: there is one, and no state on an own connection.
@@ -150,10 +176,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (Some(sub), Some(mode), 3) = (arg(1), arg(2), args.len()) else {
             return None;
         };
-        if !sub.eq_ignore_ascii_case(b"REPLY") {
+        // Where it is bound to its own connection, the server does that better.
+        let bound = self.pinned && self.replies == Replies::On;
+        if !sub.eq_ignore_ascii_case(b"REPLY") || bound {
             return None;
         }
-        if self.own.as_ref().is_some_and(|own| own.owes() > 0) {
+        if self.own.as_ref().is_some_and(Own::awaits) {
             return Some(Flow::Hold);
         }
         if mode.eq_ignore_ascii_case(b"ON") {
@@ -209,7 +237,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             (None, _) => Expect::Reply(effect),
         };
-        let reply_off = args.len() == 3 && row.is_some_and(|row| row.name == "CLIENT|REPLY");
+        let mode = args.get(2).map(|mode| &request[mode.clone()]);
+        let reply_off = row.is_some_and(|row| row.name == "CLIENT|REPLY")
+            && args.len() == 3
+            && mode.is_some_and(|mode| !mode.eq_ignore_ascii_case(b"ON"));
         if reply_off {
             // What is written from then on can no longer be told by its replies.
             self.close_l1_for_life();
@@ -273,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 for &hash in &effect.keys {
                     self.l1.begin_write_of(hash);
                 }
-                self.watching = false;
+                self.watching &= !in_transaction;
                 expect = Some(Expect::Reply(std::mem::take(&mut effect)));
             }
             Class::Discard if unary && in_transaction => {

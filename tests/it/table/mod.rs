@@ -7,4 +7,4 @@ mod exec;
 mod learned;
 mod replies;
 mod samples;
-mod wire;
+pub mod wire;
