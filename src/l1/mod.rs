@@ -16,7 +16,7 @@
 //! Locks: each shard is one mutex, held for one look-up, one insert or one drop and never across an
 //! await. What must be seen together is under it: an entry, and the count of writes in flight for its
 //! key. A fill is refused under the same lock under which a write is announced, so one of the two always sees
-//! the other. `closed`, `pushes`, `epoch` and a space's proof are single atomics, each read on its own: a hit
+//! the other. `closed`, `drops`, `epoch` and a space's proof are single atomics, each read on its own: a hit
 //! that overlaps a change of one of them is concurrent with it, and may count as before it.
 //!
 //! Writes in flight are counted by hash in fixed stripes, not by key: two keys that share a stripe refuse each
@@ -27,6 +27,8 @@
 mod rules;
 pub mod settings;
 mod shard;
+#[cfg(test)]
+mod snapshot_tests;
 mod space;
 mod store;
 

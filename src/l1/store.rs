@@ -123,7 +123,7 @@ pub struct L1 {
     closed: AtomicU32,
     /// Lane writes under way that may change any key.
     barred: AtomicU32,
-    pushes: AtomicU64,
+    drops: AtomicU64,
     epoch: AtomicU64,
     spaces: Mutex<Spaces>,
     /// What happened.
@@ -146,7 +146,7 @@ impl L1 {
             hasher: RandomState::default(),
             closed: AtomicU32::new(0),
             barred: AtomicU32::new(0),
-            pushes: AtomicU64::new(0),
+            drops: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             spaces: Mutex::default(),
             counters: Counters::default(),
@@ -173,7 +173,7 @@ impl L1 {
         self.hasher.hash_one(key)
     }
 
-    fn shard(&self, hash: u64) -> &Mutex<Shard> {
+    pub(super) fn shard(&self, hash: u64) -> &Mutex<Shard> {
         &self.shards[usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)]
     }
 
@@ -293,9 +293,9 @@ impl L1 {
     pub fn invalidate(&self, space: &Space, key: &[u8]) {
         let hash = self.hash(key);
         space.note_push(hash);
-        self.pushes.fetch_add(1, Ordering::AcqRel);
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
         self.shard(hash).lock().remove(hash, key);
+        self.moved_on();
     }
 
     /// A push on the lane of `space` said that everything is void.
@@ -306,11 +306,17 @@ impl L1 {
 
     /// Drops everything.
     pub fn clear(&self) {
-        self.pushes.fetch_add(1, Ordering::AcqRel);
         self.counters.clears.fetch_add(1, Ordering::Relaxed);
         for shard in &self.shards {
             shard.lock().clear();
         }
+        self.moved_on();
+    }
+
+    /// What was true until now is gone, and something newer may be filled from here on. Not before it is gone: who
+    /// then took the count and what was about to go would hold it for as new as what comes.
+    fn moved_on(&self) {
+        self.drops.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Drops everything and refuses every fill that was sent before: after SWAPDB, which pushes nothing.
@@ -325,10 +331,11 @@ impl L1 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// How many pushes were applied: unchanged between two looks means that what was read in between is a snapshot.
+    /// How often the upstream has had something dropped: unchanged between two looks means that what was read in
+    /// between is a snapshot.
     #[must_use]
-    pub fn pushes(&self) -> u64 {
-        self.pushes.load(Ordering::Acquire)
+    pub fn drops(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
     }
 
     /// Puts a reply in, unless a write is in flight for its key, its PTTL disagrees with it, or it was sent too long ago.
@@ -400,6 +407,7 @@ impl L1 {
         for shard in &self.shards {
             shard.lock().remove_space(space.id);
         }
+        self.moved_on();
     }
 
     /// Counts hits and misses, once for each batch of commands.

@@ -46,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         };
         let space = seat.space();
-        let (pushes, epoch, all) = (space.push_count(), self.l1.epoch(), self.l1.pushes());
+        let (pushes, epoch, all) = (space.push_count(), self.l1.epoch(), self.l1.drops());
         let (mut had, mut hashes, mut until) = (Vec::new(), Vec::new(), u64::MAX);
         let mut missing: Vec<&[u8]> = vec![b"MGET"];
         for key in keys {
@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         }
-        if hashes.is_empty() || missing.len() == 1 || self.l1.pushes() != all {
+        if hashes.is_empty() || missing.len() == 1 || self.l1.drops() != all {
             return false;
         }
         self.misses += 1;

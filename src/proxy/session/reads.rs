@@ -158,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         };
         let before = self.out.len();
-        let pushes = self.l1.pushes();
+        let drops = self.l1.drops();
         if array {
             encode::header(&mut self.out, b'*', keys.len() as u64);
         }
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return false;
             }
         }
-        if array && self.l1.pushes() != pushes {
+        if array && self.l1.drops() != drops {
             self.out.truncate(before);
             return false;
         }

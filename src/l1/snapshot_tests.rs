@@ -1,0 +1,92 @@
+//! What an MGET gathers is one moment's: two keys that are always written together are never seen apart.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::settings::Settings;
+use super::{Fill, L1, Space};
+
+const ROUNDS: u64 = 30_000;
+
+fn fill(l1: &L1, space: &Space, key: &[u8], version: u64) {
+    let reply = format!("$20\r\n{version:020}\r\n");
+    let fill = Fill {
+        key,
+        reply: reply.as_bytes(),
+        sent: 1,
+        pttl: -1,
+        epoch: l1.epoch(),
+    };
+    assert!(l1.fill(space, &fill));
+}
+
+/// Does what a lane's reader does while another thread looks both keys up; `change` ends what is known of them.
+fn never_torn(change: impl Fn(&L1, &Space, &[u8]) + Sync) {
+    let l1 = L1::new(Settings::default(), 2);
+    let space = l1.add_space();
+    let over = AtomicBool::new(false);
+    let (hits, torn) = thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let (mut hits, mut torn) = (0_u64, Vec::new());
+            let (x, y) = (l1.hash(b"x"), l1.hash(b"y"));
+            while !over.load(Ordering::Relaxed) {
+                let mut out = Vec::new();
+                let drops = l1.drops();
+                let found = [(x, b"x"), (y, b"y")]
+                    .map(|(hash, key)| l1.get(&space, hash, key, 2, false, &mut out));
+                if !found.contains(&super::Lookup::Miss) && l1.drops() == drops {
+                    hits += 1;
+                    let (first, second) = out.split_at(out.len() / 2);
+                    if first != second {
+                        torn.push(String::from_utf8_lossy(&out).into_owned());
+                    }
+                }
+            }
+            (hits, torn)
+        });
+        for version in 0..ROUNDS {
+            for key in [b"x", b"y"] {
+                change(&l1, &space, key);
+            }
+            // The second is refilled first: what was known of the first may still be in somebody's hands.
+            for key in [b"y", b"x"] {
+                fill(&l1, &space, key, version);
+            }
+            if version % 64 == 0 {
+                thread::sleep(Duration::from_micros(1));
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        looking.join().expect("no panic")
+    });
+    assert_eq!(torn, Vec::<String>::new());
+    assert!(hits > 0, "without hits this proves nothing");
+}
+
+#[test]
+fn by_pushes() {
+    never_torn(L1::invalidate);
+}
+
+#[test]
+fn by_the_loss_of_the_lane() {
+    never_torn(|l1, space, _| l1.lane_lost(space));
+}
+
+#[test]
+fn by_a_null_push() {
+    never_torn(|l1, space, _| l1.flush(space));
+}
+
+/// The other key was evicted before, so that the server has nothing to say of it.
+#[test]
+fn by_a_push_for_one() {
+    never_torn(|l1, space, key| {
+        if key == b"x" {
+            let y = l1.hash(b"y");
+            l1.shard(y).lock().remove(y, b"y");
+            l1.invalidate(space, key);
+        }
+    });
+}
