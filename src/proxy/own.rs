@@ -1,4 +1,5 @@
-//! A session's own upstream connection: what was sent on it, what its replies mean, and its state.
+//! A session's own upstream connection: its state, what was sent on it and what is read from it. What is expected back
+//! is in [`expected`], what the bytes that came mean in [`stream`].
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
@@ -8,101 +9,17 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::expected::{Effect, Expect, Expected};
+use self::stream::Peek;
 use super::forget_written;
-use crate::resp::frame::{FrameError, FrameWalker, Sink};
+use crate::resp::frame::FrameWalker;
 use crate::upstream::connect::{ConnectError, Stream};
 use crate::upstream::pool::{Clean, OwnKey};
-use crate::upstream::settings::Credentials;
+
+pub mod expected;
+pub mod stream;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
-
-/// What a command sent here may have changed.
-#[derive(Debug, Default)]
-pub struct Effect {
-    /// Hashes of keys counted in flight; released at the marker behind the reply.
-    pub keys: Vec<u64>,
-    /// May have changed keys that are not in `keys`.
-    pub unknown: bool,
-    /// SWAPDB: drops everything and refuses all fills sent before.
-    pub swapped: bool,
-    /// Users, their passwords or their rights: the same, and no accepted password is known any more.
-    pub rights: bool,
-}
-
-impl Effect {
-    /// Takes over what another command may have changed.
-    pub fn merge(&mut self, other: Self) {
-        self.keys.extend(other.keys);
-        self.unknown |= other.unknown;
-        self.swapped |= other.swapped;
-        self.rights |= other.rights;
-    }
-
-    /// Whether it may have changed anything.
-    #[must_use]
-    pub fn is_write(&self) -> bool {
-        self.unknown || self.swapped || self.rights || !self.keys.is_empty()
-    }
-}
-
-/// What is expected back.
-#[derive(Debug)]
-pub enum Expect {
-    /// A reply.
-    Reply(Effect),
-    /// The reply to a read of a key that was seen to be large; its hash.
-    LargeRead(u64),
-    /// The reply to a command inside MULTI: `+QUEUED`, or else it ran, and was a write if so said.
-    Queued {
-        /// It is a write.
-        write: bool,
-    },
-    /// This many confirmations of the SUBSCRIBE family.
-    Confirmations(u32),
-    /// As many confirmations as there are subscriptions of this kind, at least one.
-    Unsubscribed(Kind),
-    /// The reply to a command that changes the session if it is carried out.
-    Change(Change),
-}
-
-/// What the upstream's yes to a command changes.
-#[derive(Debug)]
-pub enum Change {
-    /// RESET. Nothing is sent behind it before it has come.
-    Reset,
-    /// SELECT of this database.
-    Db(u32),
-    /// AUTH.
-    User(Credentials),
-    /// HELLO, asking for a protocol.
-    Hello {
-        /// RESP2.
-        resp2: bool,
-        /// Whom it authenticates.
-        user: Option<Credentials>,
-        /// What it calls the client.
-        name: Option<Vec<u8>>,
-    },
-}
-
-/// Kinds of subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// By channel.
-    Channel,
-    /// By pattern.
-    Pattern,
-    /// By sharded channel.
-    Sharded,
-}
-
-/// What is expected, and for whom.
-#[derive(Debug)]
-struct Expected {
-    expect: Expect,
-    /// Its reply is not for the client.
-    silent: bool,
-}
 
 /// Where the connection stands.
 enum Link {
@@ -150,69 +67,6 @@ impl std::fmt::Debug for Own {
             .field("raw", &self.raw)
             .finish_non_exhaustive()
     }
-}
-
-/// What is known of the frame under way.
-#[derive(Debug, Default)]
-pub struct Peek {
-    kind: u8,
-    /// Length or number of elements that its header announced.
-    announced: i64,
-    /// The start of a line, or of the first bulk.
-    first: Vec<u8>,
-    /// The second bulk of what may be a confirmation.
-    second: Vec<u8>,
-    bulks: u32,
-}
-
-impl Peek {
-    fn confirms(&self) -> bool {
-        matches!(self.kind, b'>' | b'*') && self.first.ends_with(b"subscribe")
-    }
-}
-
-impl Sink for Peek {
-    fn header(&mut self, kind: u8, n: i64) {
-        if self.kind == 0 {
-            (self.kind, self.announced) = (kind, n);
-        }
-    }
-    fn scalar(&mut self, kind: u8, _: &[u8]) {
-        if self.kind == 0 {
-            self.kind = kind;
-        }
-    }
-    fn line(&mut self, bytes: &[u8]) {
-        if self.kind == 0 {
-            self.kind = bytes[0];
-            self.first.extend_from_slice(&bytes[..bytes.len().min(32)]);
-        }
-    }
-    fn body(&mut self, bytes: &[u8]) {
-        if self.bulks == 0 && self.first.len() < 32 {
-            self.first.extend_from_slice(&bytes[..bytes.len().min(32)]);
-        } else if self.bulks == 1 && self.confirms() {
-            self.second.extend_from_slice(bytes);
-        }
-    }
-    fn body_end(&mut self) {
-        self.bulks += 1;
-    }
-}
-
-/// What ended with a frame.
-#[derive(Debug)]
-pub enum Ended {
-    /// Nothing yet, or something that was no reply.
-    Nothing,
-    /// A frame has begun.
-    Begun,
-    /// A reply whose effect is to be made known.
-    Reply(Effect),
-    /// The upstream said yes to what changes the session.
-    Changed(Change),
-    /// A key thought to be large, of this hash, was read and had a reply of this many bytes.
-    Read(u64, usize),
 }
 
 impl Own {
@@ -330,11 +184,6 @@ impl Own {
         self.subscribed.iter().any(|names| !names.is_empty())
     }
 
-    /// An array may be a message: in RESP3 messages are pushes. After a HELLO inside MULTI the protocol is not known.
-    fn gets_messages(&self) -> bool {
-        self.is_subscribed() && (!self.key.resp3 || self.tainted)
-    }
-
     /// Queues bytes for it.
     pub fn send(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
@@ -433,148 +282,6 @@ impl Own {
                 Err(io::ErrorKind::UnexpectedEof.into())
             }
             Poll::Ready(Ok(())) => Ok(Some(buf.filled().len())),
-        }
-    }
-
-    /// Goes through what came. `relay` gets each stretch of bytes for the client, and before the first stretch of a
-    /// reply `before` is told its effect.
-    ///
-    /// # Errors
-    /// The bytes are no RESP.
-    pub fn take(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Vec<u8>,
-        mut before: impl FnMut(Ended),
-    ) -> Result<(), FrameError> {
-        if self.raw && self.expected.is_empty() {
-            out.extend_from_slice(bytes);
-            return Ok(());
-        }
-        let mut input = std::mem::take(&mut self.input);
-        input.extend_from_slice(bytes);
-        let mut at = 0;
-        while at < input.len() {
-            let fresh = !self.walker.in_frame();
-            let walked = self.walker.walk(&input[at..], &mut self.peek)?;
-            if walked.consumed == 0 {
-                break;
-            }
-            if fresh {
-                before(Ended::Begun);
-            }
-            if fresh
-                && !self.is_message_kind()
-                && let Some(Expected {
-                    expect: Expect::Reply(effect),
-                    ..
-                }) = self.expected.front_mut()
-            {
-                // Its first byte has come, so it was carried out: said before the client can know of it.
-                before(Ended::Reply(std::mem::take(effect)));
-            }
-            if !self.is_silenced() {
-                out.extend_from_slice(&input[at..at + walked.consumed]);
-            }
-            at += walked.consumed;
-            if walked.done {
-                let peek = std::mem::take(&mut self.peek);
-                before(self.frame_ended(&peek));
-            }
-            if self.raw && self.expected.is_empty() {
-                out.extend_from_slice(&input[at..]);
-                at = input.len();
-            }
-        }
-        input.drain(..at);
-        self.input = input;
-        Ok(())
-    }
-
-    /// Whether the frame under way is a reply that the client does not want. Confirmations and messages of pub/sub are
-    /// no replies.
-    fn is_silenced(&self) -> bool {
-        // In RESP2 only PING's reply is of this kind too, and shorter.
-        let message = self.is_message_kind()
-            || self.gets_messages() && self.peek.kind == b'*' && self.peek.announced > 2;
-        !message
-            && self.expected.front().is_some_and(|front| {
-                let confirms = matches!(
-                    front.expect,
-                    Expect::Confirmations(_) | Expect::Unsubscribed(_)
-                );
-                front.silent && (!confirms || self.peek.kind == b'-')
-            })
-    }
-
-    fn is_message_kind(&self) -> bool {
-        self.peek.kind == b'>'
-    }
-
-    fn frame_ended(&mut self, peek: &Peek) -> Ended {
-        let expect = self.expected.front().map(|expected| &expected.expect);
-        let subscribing = matches!(
-            expect,
-            Some(Expect::Confirmations(_) | Expect::Unsubscribed(_))
-        );
-        let in_push_form =
-            peek.kind == b'>' || (peek.kind == b'*' && (subscribing || self.gets_messages()));
-        if in_push_form && peek.confirms() {
-            self.confirmed(peek);
-            return Ended::Nothing;
-        }
-        let message = peek.kind == b'*'
-            && self.gets_messages()
-            && [&b"message"[..], b"pmessage", b"smessage"].contains(&peek.first.as_slice());
-        if peek.kind == b'>' || message {
-            return Ended::Nothing;
-        }
-        let Some(expected) = self.expected.pop_front() else {
-            return Ended::Nothing;
-        };
-        match expected.expect {
-            Expect::Queued { write: true } if peek.kind != b'-' && peek.first != b"+QUEUED\r\n" => {
-                Ended::Reply(Effect {
-                    unknown: true,
-                    ..Effect::default()
-                })
-            }
-            Expect::Change(change) if peek.kind != b'-' => Ended::Changed(change),
-            Expect::LargeRead(hash) => {
-                let size = usize::try_from(peek.announced).unwrap_or(0);
-                Ended::Read(hash, if peek.kind == b'$' { size } else { 0 })
-            }
-            _ => Ended::Nothing,
-        }
-    }
-
-    /// A subscription was made or ended, asked for or not.
-    fn confirmed(&mut self, peek: &Peek) {
-        let (kind, made) = match peek.first.as_slice() {
-            b"subscribe" => (Kind::Channel, true),
-            b"unsubscribe" => (Kind::Channel, false),
-            b"psubscribe" => (Kind::Pattern, true),
-            b"punsubscribe" => (Kind::Pattern, false),
-            b"ssubscribe" => (Kind::Sharded, true),
-            _ => (Kind::Sharded, false),
-        };
-        let names = &mut self.subscribed[kind as usize];
-        if made {
-            names.insert(peek.second.clone());
-        } else {
-            names.remove(&peek.second);
-        }
-        let left = names.len();
-        let done = match self.expected.front_mut().map(|front| &mut front.expect) {
-            Some(Expect::Confirmations(count)) => {
-                *count -= 1;
-                *count == 0
-            }
-            Some(Expect::Unsubscribed(asked)) => *asked == kind && left == 0,
-            _ => false,
-        };
-        if done {
-            self.expected.pop_front();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::mailbox::Mailbox;
 use crate::l1::{L1, Settling, Unsettled};
 use crate::resp::downgrade::Shape;
+use crate::resp::encode;
 
 /// The keys of a tracked read, in the order of its arguments.
 #[derive(Debug)]
@@ -105,7 +106,38 @@ pub struct Pending {
 pub fn refuse(l1: &Arc<L1>, pending: impl IntoIterator<Item = Pending>, error: &str) {
     let mut unsent = Unsettled::default();
     for pending in pending {
-        super::reader::fail_one(pending, error, false, false, &mut unsent);
+        fail_one(pending, error, false, false, &mut unsent);
     }
     drop(Settling::new(l1, unsent));
+}
+
+/// Ends one command that will get no reply; if it is a write, `unsettled` takes it over.
+pub(super) fn fail_one(
+    pending: Pending,
+    error: &str,
+    partial: bool,
+    answered: bool,
+    unsettled: &mut Unsettled,
+) {
+    let relayed = !matches!(pending.op, Op::Marker(_) | Op::ScriptEnd | Op::Probe) && !answered;
+    let marker = matches!(pending.op, Op::Marker(_));
+    match &pending.op {
+        Op::Write(Keys::Any) => unsettled.of_any += 1,
+        Op::Write(keys) => unsettled.hashes.extend_from_slice(keys.as_slice()),
+        Op::Exec(block) => unsettled.hashes.extend_from_slice(block.keys.as_slice()),
+        Op::Marker(_) | Op::Relay | Op::Script | Op::ScriptEnd | Op::Fill(_) | Op::Probe => {}
+    }
+    let Some(session) = pending.session else {
+        return;
+    };
+    let mut mail = session.lock();
+    if partial && relayed {
+        mail.cut = Some("the upstream was lost in the middle of a reply");
+    } else if relayed && !pending.silent {
+        encode::error(&mut mail.out, error);
+    }
+    mail.answered += u64::from(relayed);
+    mail.fences += u64::from(marker);
+    drop(mail);
+    session.wake();
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::l1::settings::{Admit, Settings};
 use crate::l1::{Lookup, RuleSet};
+use crate::upstream::FillKeys;
 
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
 

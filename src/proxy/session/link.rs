@@ -1,21 +1,38 @@
 //! The session's own connection: where it comes from, what its replies make known, and where it goes.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{OUTPUT_WINDOW, SCRATCH, Session};
-use crate::command::{self, Class};
+use super::client::SCRATCH;
+use super::{OUTPUT_WINDOW, Session};
 use crate::l1::{Rule, Settling, Unsettled};
-use crate::proxy::own::{Change, Effect, Ended, Expect, Own};
+use crate::proxy::own::Own;
+use crate::proxy::own::expected::{Change, Effect, Expect};
+use crate::proxy::own::stream::Ended;
 use crate::proxy::settings::Causality;
 use crate::resp::encode;
 use crate::upstream::connect::open_own;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::pool::{self, OwnKey};
+
+/// State that only the own connection has: the session stays there while there is any.
+#[derive(Debug, Default)]
+pub(super) struct Bound {
+    /// For good, or until RESET: what is on the connection is not followed any further.
+    pub(super) pinned: bool,
+    pub(super) watching: bool,
+    /// Inside MULTI, with what its queued commands will change.
+    pub(super) transaction: Option<Effect>,
+}
+
+impl Bound {
+    pub(super) fn any(&self) -> bool {
+        self.pinned || self.watching || self.transaction.is_some()
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sees to it that there is an own connection, opening or open; where there can be none now, answers with the error.
@@ -75,9 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Gives the own connection back, if nothing is outstanding and there is no state on it.
     pub(super) fn give_back_own(&mut self) {
         let keeps = self.dedicated
-            || self.pinned
-            || self.watching
-            || self.transaction.is_some()
+            || self.bound.any()
             || self.streaming.is_some()
             || self.numbered
             || self.own.as_ref().is_some_and(|own| own.moved) && !self.lane_is_up();
@@ -110,47 +125,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             own.send(&request);
             own.expect(Expect::Reply(Effect::default()), false);
-        }
-    }
-
-    /// A request is passed on before it is whole, so its keys are not known. What it leaves on the connection is.
-    pub(super) fn expect_streamed(
-        &mut self,
-        request: &[u8],
-        (args, announced): (&[Range<usize>], usize),
-    ) {
-        if !self.open_own() {
-            return;
-        }
-        let row = command::of(request, args);
-        match row.map_or(Class::OwnUnknown, |row| row.class) {
-            Class::Subscribe | Class::Unsubscribe if self.transaction.is_none() => {
-                let count = u32::try_from(announced - 1).unwrap_or(u32::MAX);
-                if let Some(own) = &mut self.own {
-                    own.expect(Expect::Confirmations(count), self.silent);
-                }
-                return;
-            }
-            Class::Watch => self.watching = true,
-            class if class.is_lane() => {}
-            Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb
-                if row.is_some() => {}
-            // The session stays with it.
-            _ => self.pinned = true,
-        }
-        let mut effect = Effect {
-            unknown: true,
-            ..Effect::default()
-        };
-        let expect = match &mut self.transaction {
-            Some(queued) => {
-                queued.merge(std::mem::take(&mut effect));
-                Expect::Queued { write: true }
-            }
-            None => Expect::Reply(effect),
-        };
-        if let Some(own) = &mut self.own {
-            own.expect(expect, self.silent);
         }
     }
 
@@ -232,8 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
             // once the client has what came before.
-            let stateful =
-                self.pinned || self.watching || self.transaction.is_some() || self.numbered;
+            let stateful = self.bound.any() || self.numbered;
             if own.raw || !own.is_idle() || stateful || self.is_transparent() {
                 self.settle_abandoned(&mut own);
                 self.closing = true;
@@ -258,8 +231,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.settle_abandoned(own);
         // With what was asked for there gone, what the client sends next would mean something else.
-        self.closing |= own.raw || self.pinned || self.watching || self.transaction.is_some();
-        (self.watching, self.transaction, self.blocking) = (false, None, false);
+        self.closing |= own.raw || self.bound.any();
+        (self.bound.watching, self.bound.transaction, self.blocking) = (false, None, false);
     }
 
     /// Releases the writes whose replies will not come, behind markers, since they may have been carried out.

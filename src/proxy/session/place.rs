@@ -9,8 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 
 use super::Session;
+use super::link::Bound;
 use crate::command::Class;
-use crate::proxy::own::Change;
+use crate::proxy::own::expected::Change;
 use crate::resp::encode;
 use crate::resp::frame::parse_integer;
 use crate::upstream::clock::now_ms;
@@ -102,8 +103,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn was_reset(&mut self) {
         self.own = None;
-        (self.pinned, self.numbered, self.watching) = (false, false, false);
-        self.transaction = None;
+        self.bound = Bound::default();
+        self.numbered = false;
         self.name = None;
         self.resp2 = true;
         self.replies = super::Replies::On;

@@ -4,12 +4,25 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{DEFERRED_WINDOW, Deferred, Flow, Session};
+use super::{Flow, Session};
 use crate::l1::{Lookup, Rule};
-use crate::proxy::own::Expect;
+use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::upstream::{FillKeys, Op};
+
+/// Requests of waiting hits above which further ones do not wait but go to the lane.
+const DEFERRED_WINDOW: usize = 256 * 1024;
+
+/// A cacheable read that waits for its turn behind outstanding replies.
+pub(super) struct Deferred {
+    request: Vec<u8>,
+    keys: Vec<Range<usize>>,
+    array: bool,
+    silent: bool,
+    /// What L1 said when it came; used by a knock-out alone.
+    captured: Option<Vec<u8>>,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Looks reads up whose turn has come, or sends them.

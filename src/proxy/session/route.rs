@@ -6,7 +6,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Flow, Replies, Session};
 use crate::command::{self, Class, Flags, Row};
-use crate::proxy::own::{Change, Effect, Expect, Kind, Own};
+use crate::proxy::own::Own;
+use crate::proxy::own::expected::{Change, Effect, Expect, Kind};
 use crate::resp::encode;
 use crate::upstream::{Keys, Op};
 
@@ -49,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if !self.dedicated {
             if class == Class::Client
-                && self.transaction.is_none()
+                && self.bound.transaction.is_none()
                 && let Some(flow) = self.client_reply(request, args)
             {
                 return flow;
@@ -82,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether a RESP2 client that has subscriptions sends what the upstream does not take from such.
     fn is_refused_to_subscribers(&self, row: Option<&Row>, class: Class) -> bool {
         self.own.as_ref().is_some_and(Own::is_subscribed)
-            && self.transaction.is_none()
+            && self.bound.transaction.is_none()
             && !matches!(class, Class::Reset | Class::Quit)
             && row.is_none_or(|row| row.name != "PING")
     }
@@ -99,9 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether commands may go by the lane: there is one, and no state on an own connection.
     pub(super) fn on_lane(&self) -> bool {
         self.seat.as_ref().is_some_and(|seat| !seat.is_refused())
-            && !self.pinned
-            && !self.watching
-            && self.transaction.is_none()
+            && !self.bound.any()
             && self.own_idle()
     }
 
@@ -177,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return None;
         };
         // Where it is bound to its own connection, the server does that better.
-        let bound = self.pinned && self.replies == Replies::On;
+        let bound = self.bound.pinned && self.replies == Replies::On;
         if !sub.eq_ignore_ascii_case(b"REPLY") || bound {
             return None;
         }
@@ -218,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         request: &[u8],
         args: &[Range<usize>],
     ) {
-        let in_transaction = self.transaction.is_some();
+        let in_transaction = self.bound.transaction.is_some();
         // What comes behind a blocked command waits with it.
         self.blocking |= row.is_some_and(Row::blocking) && !in_transaction;
         if self.taints(row, class)
@@ -227,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own.tainted = true;
         }
         let (expect, effect) = self.foresee(row, class, request, args);
-        let expect = match (expect, &mut self.transaction) {
+        let expect = match (expect, &mut self.bound.transaction) {
             (Some(expect), _) => expect,
             (None, Some(queued)) if in_transaction => {
                 let write =
@@ -246,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.close_l1_for_life();
         }
         let raw = class == Class::Raw || reply_off;
-        self.pinned |= raw;
+        self.bound.pinned |= raw;
         let silent = self.silent;
         let Some(own) = &mut self.own else {
             return;
@@ -267,7 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         request: &[u8],
         args: &[Range<usize>],
     ) -> (Option<Expect>, Effect) {
-        let in_transaction = self.transaction.is_some();
+        let in_transaction = self.bound.transaction.is_some();
         let unary = args.len() == 1;
         let mut effect = Effect::default();
         let mut expect = None;
@@ -275,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::LaneWrite | Class::OwnWrite if in_transaction => {
                 // Announced when EXEC is sent; until then nothing is changed.
                 let keys = row.and_then(|row| row.written(request, args));
-                match (keys, &mut self.transaction) {
+                match (keys, &mut self.bound.transaction) {
                     (Some(keys), Some(queued)) => {
                         let hash = |at: usize| self.l1.hash(&request[args[at].clone()]);
                         queued.keys.extend(keys.map(hash));
@@ -294,30 +293,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::OwnRead => {
                 effect.rights = row.is_some_and(|row| CHANGES_RIGHTS.contains(&row.name));
                 let stays = ["READONLY", "READWRITE", "ASKING", "SCRIPT|DEBUG"];
-                self.pinned |= row.is_some_and(|row| stays.contains(&row.name));
+                self.bound.pinned |= row.is_some_and(|row| stays.contains(&row.name));
             }
             Class::Swapdb => (effect.unknown, effect.swapped) = (true, true),
-            Class::Multi if unary && !in_transaction => self.transaction = Some(Effect::default()),
+            Class::Multi if unary && !in_transaction => {
+                self.bound.transaction = Some(Effect::default());
+            }
             // Where there is no transaction the server refuses both, and a WATCH goes on.
             Class::Exec if unary && in_transaction => {
-                effect = self.transaction.take().unwrap_or_default();
+                effect = self.bound.transaction.take().unwrap_or_default();
                 for &hash in &effect.keys {
                     self.l1.begin_write_of(hash);
                 }
-                self.watching &= !in_transaction;
+                self.bound.watching &= !in_transaction;
                 expect = Some(Expect::Reply(std::mem::take(&mut effect)));
             }
             Class::Discard if unary && in_transaction => {
-                self.transaction = None;
-                self.watching = false;
+                self.bound.transaction = None;
+                self.bound.watching = false;
                 if let Some(own) = &mut self.own {
                     // A user who may not discard is still inside.
                     own.tainted = true;
                 }
                 expect = Some(Expect::Reply(Effect::default()));
             }
-            Class::Watch => self.watching = true,
-            Class::Unwatch if unary && !in_transaction => self.watching = false,
+            Class::Watch => self.bound.watching = true,
+            Class::Unwatch if unary && !in_transaction => self.bound.watching = false,
             Class::Subscribe if !in_transaction && !unary => {
                 let count = u32::try_from(args.len() - 1).unwrap_or(u32::MAX);
                 expect = Some(Expect::Confirmations(count));
@@ -332,17 +333,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 });
             }
             Class::Client if row.is_some_and(|row| STAYS.contains(&row.name)) => {
-                self.pinned = true;
+                self.bound.pinned = true;
             }
             Class::Reset if unary => expect = Some(Expect::Change(Change::Reset)),
             Class::Select | Class::Auth | Class::Hello if !in_transaction => {
                 match self.change(class, request, args) {
                     Some(change) => expect = Some(Expect::Change(change)),
-                    None => self.pinned |= !(class == Class::Hello && unary),
+                    None => self.bound.pinned |= !(class == Class::Hello && unary),
                 }
             }
             Class::Select | Class::Auth | Class::Hello | Class::Subscribe | Class::Unsubscribe => {
-                self.pinned = true;
+                self.bound.pinned = true;
             }
             Class::Client
                 if row.is_some_and(|row| row.name == "CLIENT|SETNAME") && args.len() == 3 =>
@@ -351,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if let Some(own) = self.own.as_mut().filter(|_| valid) {
                     own.name.clone_from(&self.name);
                 }
-                self.pinned |= in_transaction;
+                self.bound.pinned |= in_transaction;
             }
             Class::Wait if !self.dedicated && !in_transaction => self.precede_wait(),
             _ => {}
@@ -376,9 +377,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match class {
             Class::Client => !row.is_some_and(|row| {
                 CLEAN.contains(&row.name)
-                    || row.name == "CLIENT|SETNAME" && self.transaction.is_none()
+                    || row.name == "CLIENT|SETNAME" && self.bound.transaction.is_none()
             }),
-            Class::Select | Class::Auth | Class::Hello => self.transaction.is_some(),
+            Class::Select | Class::Auth | Class::Hello => self.bound.transaction.is_some(),
             _ => row.is_none(),
         }
     }
@@ -392,7 +393,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ..Effect::default()
             };
         };
-        self.blocking |= known.flags.has(Flags::BLOCKING) && self.transaction.is_none();
+        self.blocking |= known.flags.has(Flags::BLOCKING) && self.bound.transaction.is_none();
         let mut effect = Effect::default();
         if known.readonly() {
             return effect;
@@ -402,7 +403,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 for at in keys {
                     let key = &request[args[at].clone()];
                     let hash = self.l1.hash(key);
-                    if self.l1_on && self.transaction.is_none() {
+                    if self.l1_on && self.bound.transaction.is_none() {
                         self.l1.begin_write(hash, key);
                     }
                     effect.keys.push(hash);

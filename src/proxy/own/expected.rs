@@ -1,0 +1,91 @@
+//! What is expected back for what was sent on an own connection, and what it will have changed.
+
+use crate::upstream::settings::Credentials;
+
+/// What a command sent here may have changed.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// Hashes of keys counted in flight; released at the marker behind the reply.
+    pub keys: Vec<u64>,
+    /// May have changed keys that are not in `keys`.
+    pub unknown: bool,
+    /// SWAPDB: drops everything and refuses all fills sent before.
+    pub swapped: bool,
+    /// Users, their passwords or their rights: the same, and no accepted password is known any more.
+    pub rights: bool,
+}
+
+impl Effect {
+    /// Takes over what another command may have changed.
+    pub fn merge(&mut self, other: Self) {
+        self.keys.extend(other.keys);
+        self.unknown |= other.unknown;
+        self.swapped |= other.swapped;
+        self.rights |= other.rights;
+    }
+
+    /// Whether it may have changed anything.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        self.unknown || self.swapped || self.rights || !self.keys.is_empty()
+    }
+}
+
+/// What is expected back.
+#[derive(Debug)]
+pub enum Expect {
+    /// A reply.
+    Reply(Effect),
+    /// The reply to a read of a key that was seen to be large; its hash.
+    LargeRead(u64),
+    /// The reply to a command inside MULTI: `+QUEUED`, or else it ran, and was a write if so said.
+    Queued {
+        /// It is a write.
+        write: bool,
+    },
+    /// This many confirmations of the SUBSCRIBE family.
+    Confirmations(u32),
+    /// As many confirmations as there are subscriptions of this kind, at least one.
+    Unsubscribed(Kind),
+    /// The reply to a command that changes the session if it is carried out.
+    Change(Change),
+}
+
+/// What the upstream's yes to a command changes.
+#[derive(Debug)]
+pub enum Change {
+    /// RESET. Nothing is sent behind it before it has come.
+    Reset,
+    /// SELECT of this database.
+    Db(u32),
+    /// AUTH.
+    User(Credentials),
+    /// HELLO, asking for a protocol.
+    Hello {
+        /// RESP2.
+        resp2: bool,
+        /// Whom it authenticates.
+        user: Option<Credentials>,
+        /// What it calls the client.
+        name: Option<Vec<u8>>,
+    },
+}
+
+/// Kinds of subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// By channel.
+    Channel,
+    /// By pattern.
+    Pattern,
+    /// By sharded channel.
+    Sharded,
+}
+
+/// What is expected, and for whom.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) expect: Expect,
+    /// Its reply is not for the client.
+    pub(super) silent: bool,
+}

@@ -1,0 +1,222 @@
+//! Replies on their way to their sessions: each is handed over as it comes, converted where its client speaks RESP2. Here
+//! too is what bounds that: replies too large to hold everybody up, and clients that do not take theirs.
+
+use std::sync::Arc;
+
+use super::Reader;
+use crate::resp::downgrade::Downgrade;
+use crate::resp::frame::{FrameError, Ignore, Walked, parse_integer};
+use crate::upstream::Op;
+use crate::upstream::connect::Parts;
+use crate::upstream::mailbox::{Mail, Mailbox};
+
+/// A bulk that announces more than this holds up everybody behind it for too long to wait.
+const HUGE: usize = 64 << 20;
+
+/// Bytes waiting for one client from which on they are counted and bounded.
+const HEAVY: usize = 256 << 10;
+
+/// What has come of the reply under way.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    /// Its session has been given bytes of it.
+    pub(super) relayed: bool,
+    /// It is thrown away, because its session reads it again elsewhere.
+    pub(super) discarding: bool,
+    /// It is a bulk that holds up everybody behind it.
+    huge: bool,
+    bytes: usize,
+    /// Its first bytes, if it is an error that was handed over.
+    pub(super) error: Vec<u8>,
+    /// What it says, if it is for nobody.
+    pub(super) parts: Parts,
+}
+
+impl Reader {
+    /// Whether a reply has begun to be handed over and has not ended.
+    pub fn relaying(&self) -> bool {
+        self.reply.relayed
+    }
+
+    /// The session whose reply is under way, if it has more than `window` bytes to take.
+    pub fn congested(&self, window: usize) -> Option<Arc<Mailbox>> {
+        let session = self
+            .pending
+            .front()?
+            .session
+            .as_ref()
+            .filter(|_| self.reply.relayed)?;
+        let mail = session.lock();
+        (mail.cut.is_none() && mail.out.len() > window).then(|| Arc::clone(session))
+    }
+
+    /// Whether a bulk is under way that holds up everybody behind it.
+    pub fn is_huge(&self) -> bool {
+        self.reply.huge
+    }
+
+    /// Goes on through a reply that is for nobody, keeping what is needed of it.
+    pub(super) fn keep(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
+        let walked = self.walker.walk(buf, &mut self.reply.parts)?;
+        if walked.consumed == 0 {
+            return Ok(None);
+        }
+        Ok(Some((walked.consumed, walked.done)))
+    }
+
+    /// Goes on through a reply and hands it to its session.
+    pub(super) fn relay(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
+        let head = self.pending.front().expect("the caller has looked");
+        let session = head
+            .session
+            .as_ref()
+            .expect("a relayed command has a session");
+        let mut mail = session.lock();
+        if self.reply.discarding {
+            drop(mail);
+            let walked = self.walker.walk(buf, &mut Ignore)?;
+            return Ok((walked.consumed > 0).then_some((walked.consumed, walked.done)));
+        }
+        let plain = if self.walker.in_frame() {
+            None
+        } else {
+            whole_plain(buf)
+        };
+        if plain.is_none()
+            && !self.walker.in_frame()
+            && let Some(size) = announced(buf).filter(|&size| size > self.large_reply)
+        {
+            self.reply.huge = size > HUGE;
+            if let Some(hash) = head.reads {
+                self.large.add(hash);
+            }
+            if head.repeatable && mail.submitted == mail.answered + 1 {
+                // Nothing of its session comes behind it, so a second read of it changes no order.
+                mail.answered += 1;
+                mail.too_large = true;
+                drop(mail);
+                self.dirty.push(Arc::clone(session));
+                self.reply.discarding = true;
+                if let Op::Fill(_) = head.op {
+                    self.filling.poison();
+                }
+                let walked = self.walker.walk(buf, &mut Ignore)?;
+                return Ok(Some((walked.consumed, walked.done)));
+            }
+        }
+        let fresh = !self.reply.relayed;
+        let before = mail.out.len();
+        let cut = mail.cut.is_some() || head.silent;
+        let walked = match plain {
+            Some(consumed) => Walked {
+                consumed,
+                done: true,
+            },
+            None if head.resp2 && !cut => {
+                if !self.walker.in_frame() {
+                    self.downgrade = match &head.op {
+                        Op::Exec(block) => Downgrade::exec(block.shapes.clone()),
+                        _ => Downgrade::new(head.shape),
+                    };
+                }
+                self.walker
+                    .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+            }
+            None => self.walker.walk(buf, &mut Ignore)?,
+        };
+        if walked.consumed == 0 {
+            return Ok(None);
+        }
+        let bytes = &buf[..walked.consumed];
+        if (plain.is_some() || !head.resp2) && !cut {
+            mail.out.extend_from_slice(bytes);
+        }
+        if mail.out.len() > HEAVY {
+            self.weigh(&mut mail);
+        }
+        match head.op {
+            Op::Script if walked.done => {
+                // At most the line break: more of it may be the client's already.
+                let end = mail.out.len() - mail.out.len().saturating_sub(before).min(2);
+                self.held_back = Some(mail.out.split_off(end));
+            }
+            _ => mail.answered += u64::from(walked.done),
+        }
+        drop(mail);
+        if !self
+            .dirty
+            .last()
+            .is_some_and(|last| Arc::ptr_eq(last, session))
+        {
+            self.dirty.push(Arc::clone(session));
+        }
+        if fresh && bytes[0] == b'-' || !self.reply.error.is_empty() {
+            self.reply
+                .error
+                .extend_from_slice(&bytes[..bytes.len().min(64)]);
+        }
+        if let Op::Fill(_) = head.op {
+            let limit = self.l1.settings().max_entry_bytes.saturating_mul(64);
+            self.filling.collect(bytes, limit);
+        }
+        self.reply.relayed = true;
+        self.reply.bytes += walked.consumed;
+        if walked.done
+            && self.reply.bytes > self.large_reply
+            && let Some(hash) = head.reads
+        {
+            self.large.add(hash);
+        }
+        Ok(Some((walked.consumed, walked.done)))
+    }
+
+    /// Cuts off a client for whom too much is waiting, by its own bound or by that of all together.
+    fn weigh(&self, mail: &mut Mail) {
+        let Mail { out, share, .. } = mail;
+        self.buffers.hold(share, out.capacity());
+        let reason = if mail.out.len() > self.output_limit {
+            "it reads slower than its replies come, and more than output_limit was waiting"
+        } else if self.buffers.is_over() {
+            "it reads slower than its replies come, and all clients together had more than max_buffer_bytes waiting"
+        } else {
+            return;
+        };
+        mail.cut = Some(reason);
+        mail.out = Vec::new();
+        self.buffers.release(&mut mail.share);
+    }
+
+    /// L1 has seen what a script wrote: its client gets the end of the reply.
+    pub(super) fn release_script(&mut self, session: &Arc<Mailbox>) {
+        if let Some(mut end) = self.held_back.take() {
+            let mut mail = session.lock();
+            mail.out.append(&mut end);
+            mail.answered += 1;
+            drop(mail);
+            self.dirty.push(Arc::clone(session));
+        }
+    }
+}
+
+/// The length of a frame that is whole and the same in both protocols: a bulk, a simple string, an integer.
+fn whole_plain(buf: &[u8]) -> Option<usize> {
+    match buf[0] {
+        b'$' => {
+            let body = announced(buf)?;
+            let header = buf.iter().position(|&b| b == b'\n')? + 1;
+            (buf.len() >= header + body + 2).then_some(header + body + 2)
+        }
+        b'+' | b':' => {
+            let lf = buf.iter().take(64).position(|&b| b == b'\n')?;
+            (buf[lf - 1] == b'\r').then_some(lf + 1)
+        }
+        _ => None,
+    }
+}
+
+/// The length that a bulk's header announces, if it is whole.
+fn announced(buf: &[u8]) -> Option<usize> {
+    let text = buf.strip_prefix(b"$")?;
+    let end = text.iter().take(24).position(|&b| b == b'\r')?;
+    parse_integer(&text[..end]).and_then(|n| usize::try_from(n).ok())
+}
