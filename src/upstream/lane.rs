@@ -379,7 +379,7 @@ impl Lane {
         let was = self.stand(Standing::Down {
             reason: reason.to_owned(),
         });
-        if !matches!(was, Standing::Down { .. }) {
+        if !matches!(was, Standing::Down { reason: before } if before == reason) {
             let address = &self.lanes.endpoint().address;
             tracing::warn!(upstream = %address, reason, "the upstream is not reachable");
         }
