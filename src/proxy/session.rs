@@ -108,6 +108,8 @@ pub struct Session<S> {
     lanes: Arc<Lanes>,
     /// Who the client is, and its database.
     place: LaneKey,
+    /// How often the upstream had let the user in when it let this client in.
+    let_in: u64,
     /// On the lane of its place; none where there is no room for another lane.
     seat: Option<Seat>,
     l1: Arc<L1>,
@@ -214,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             causality: settings.causality(),
             seat: None,
             place,
+            let_in: 0,
             lanes,
             draining,
             mailbox,
@@ -602,7 +605,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether the upstream lets in no more whom it has let in before.
     fn is_locked_out(&self) -> bool {
         let named = matches!(self.place.identity, Identity::User(_));
-        named && self.seat.as_ref().is_some_and(|seat| seat.is_locked_out())
+        let let_in = self.let_in;
+        named
+            && self
+                .seat
+                .as_ref()
+                .is_some_and(|seat| seat.locks_out(let_in))
     }
 
     /// Tells what its buffers hold.

@@ -50,12 +50,12 @@ class Program:
     """nearside with its own redis-server; `settings` are by their names in the environment, without NEARSIDE_."""
 
     def __init__(self, directory, server=(), settings=None):
-        self.process = None
+        self.process = self.upstream = None
         self.upstream_port = free_port()
         self.server = ["--port", str(self.upstream_port), *server]
         self.settings = {"UPSTREAM": f"redis://127.0.0.1:{self.upstream_port}", **(settings or {})}
-        self.start_upstream()
         try:
+            self.start_upstream()
             self.start(directory)
         except BaseException:
             self.stop()

@@ -6,3 +6,4 @@ mod lanes;
 mod memory;
 mod replies;
 mod state;
+mod users;

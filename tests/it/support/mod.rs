@@ -7,6 +7,7 @@ pub mod redis;
 pub mod relay;
 pub mod resp;
 pub mod rng;
+pub mod scripted;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
