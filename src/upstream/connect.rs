@@ -345,7 +345,7 @@ pub async fn open_lane(
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
         call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
-        let mut untracked = (!hello.keeps_push_order()).then(|| {
+        let mut untracked = (track && !hello.keeps_push_order()).then(|| {
             format!(
                 "{} {} does not keep pushes and replies in order",
                 hello.server, hello.version

@@ -429,7 +429,8 @@ impl Lane {
         if let Some(reason) = &untracked {
             tracing::warn!(upstream = %address, reason, "L1 is off: the upstream does not track for us");
         }
-        self.space.set_tracked(untracked.is_none());
+        let track = l1.settings().mode != Mode::Off;
+        self.space.set_tracked(track && untracked.is_none());
         let surroundings = Surroundings {
             l1: Arc::clone(l1),
             space: Arc::clone(&self.space),

@@ -407,6 +407,9 @@ impl Reader {
             if !filling.granted {
                 filling.granted = true;
                 filling.poisoned = parts.line != b"+OK\r\n";
+                if let Some(reason) = parts.error() {
+                    refused_caching(&self.space, &reason);
+                }
             } else if !filling.read {
                 filling.read = true;
                 filling.poisoned |= !error.is_empty();
@@ -629,3 +632,14 @@ fn split_array(reply: &[u8]) -> Option<Vec<&[u8]>> {
 #[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;
+
+/// A refusal of CLIENT CACHING, unless the server is only busy, holds for all fills: none is tried on this lane any more.
+fn refused_caching(space: &Space, reason: &str) {
+    if !reason.starts_with("BUSY ") && space.is_tracked() {
+        space.set_tracked(false);
+        tracing::warn!(
+            reason,
+            "L1 is off: the upstream does not let us have reads tracked"
+        );
+    }
+}

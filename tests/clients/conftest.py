@@ -42,6 +42,13 @@ def raw(port, request):
         return connection.recv(1 << 16)
 
 
+def metrics(program):
+    """The side port's numbers, by name with labels."""
+    text = raw(program.http, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
+    rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("nearside_"))
+    return {name: float(value) for name, value in rows}
+
+
 def environment(settings):
     return {**os.environ, **{f"NEARSIDE_{name}": value for name, value in settings.items()}}
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import redis
-from conftest import BINARY, PATIENCE, Program, environment, eventually, raw
+from conftest import BINARY, PATIENCE, Program, environment, eventually, metrics, raw
 
 
 def openssl(*arguments):
@@ -107,11 +107,6 @@ def proof(authority):
     return {"TLS_CA_FILE": authority.ca, "TLS_CERT_FILE": authority.client, "TLS_KEY_FILE": authority.client_key}
 
 
-def hits(program):
-    metrics = raw(program.http, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
-    return int(re.search(r"^nearside_l1_hits_total (\d+)$", metrics, re.MULTILINE)[1])
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("sharing", ["lane", "dedicated"])
 def test_everything_works_over_tls(start, authority, sharing, protocol):
@@ -121,9 +116,9 @@ def test_everything_works_over_tls(start, authority, sharing, protocol):
     assert client.set("k", "v")
 
     def is_hit():
-        before = hits(program)
+        before = metrics(program)["nearside_l1_hits_total"]
         assert client.get("k") == b"v"
-        return hits(program) > before
+        return metrics(program)["nearside_l1_hits_total"] > before
 
     eventually(is_hit, "a hit")
     program.direct().set("k", "w")

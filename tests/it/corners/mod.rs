@@ -6,4 +6,5 @@ mod lanes;
 mod memory;
 mod replies;
 mod state;
+mod upstreams;
 mod users;
