@@ -3,7 +3,9 @@
 
 mod ends;
 mod lanes;
+mod limits;
 mod memory;
+mod protocol;
 mod replies;
 mod state;
 mod upstreams;

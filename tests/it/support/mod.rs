@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod nearside;
+pub mod program;
 pub mod redis;
 pub mod relay;
 pub mod resp;
