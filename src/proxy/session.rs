@@ -588,7 +588,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Some(true));
         }
         if self.client_gone && self.blocking {
-            return Ok(Some(true));
+            // The server does as it would with its own client: it answers what it can at once, and gives up what waits.
+            match &mut self.own {
+                Some(own) if self.input.is_empty() => progress |= own.finish(),
+                _ => return Ok(Some(true)),
+            }
         }
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
         if leaving && !progress {

@@ -10,3 +10,4 @@ mod replies;
 mod state;
 mod upstreams;
 mod users;
+mod whole;
