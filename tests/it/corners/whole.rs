@@ -132,7 +132,7 @@ fn a_half_closed_client_gets_everything() {
     };
     case(&[]);
     case(&[&["PING"]]);
-    case(&[&["INCR", "n"][..]; 3000]);
+    case(&[&["INCR", "n"][..]; 900]);
     case(&[&["GET", "n"], &["EVAL", "return 1", "0"], &["GET", "n"]]);
     case(&[&["SET", "large", &large], &["GET", "large"]]);
     case(&[&["GET", "large"], &["GET", "n"], &["GET", "large"]]);
