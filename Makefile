@@ -34,7 +34,7 @@ conformance-subset: build ## The same without its slowest files.
 	@touch $@
 
 test: linker .venv/installed ## Everything that tests nearside, with real servers and clients.
-	@.ci/install redis-server redis-tools
+	@.ci/install redis-server redis-tools openssl
 	cargo test --locked
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
 	@command -v npm >/dev/null || .ci/install nodejs npm

@@ -188,5 +188,13 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
         )
         .expect("writing to a string");
     }
+    let (tracked, untracked) = facts.lanes.tracked();
+    let name = names::LANES;
+    writeln!(
+        text,
+        "# HELP {name} Lanes that are up, by whether the upstream tracks what they read; without that L1 is off for them.\n\
+         # TYPE {name} gauge\n{name}{{tracked=\"true\"}} {tracked}\n{name}{{tracked=\"false\"}} {untracked}"
+    )
+    .expect("writing to a string");
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

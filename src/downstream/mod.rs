@@ -343,7 +343,12 @@ async fn accept(
 
 /// Gives a socket to the worker with the fewest sessions.
 fn admit(socket: Socket, shared: &Arc<Shared>, workers: &[(Handle, Arc<AtomicUsize>)]) {
-    if shared.sessions.len() >= shared.max_clients {
+    // Not the sessions that have begun: of a burst they are none yet.
+    let admitted: usize = workers
+        .iter()
+        .map(|(_, sessions)| sessions.load(Ordering::Relaxed))
+        .sum();
+    if admitted >= shared.max_clients {
         let refusal = b"-ERR max number of clients reached\r\n";
         // The client that is refused may be gone already.
         let _ = match socket {

@@ -107,6 +107,7 @@ impl Own {
         let fit = self.is_idle()
             && !self.tainted
             && !self.moved
+            && self.end == End::Open
             && self.out.is_empty()
             && self.input.is_empty();
         match self.link {

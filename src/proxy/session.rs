@@ -97,6 +97,8 @@ pub struct Session<S> {
     lanes: Arc<Lanes>,
     /// Who the client is, and its database.
     place: LaneKey,
+    /// How often the upstream had let the user in when it let this client in.
+    let_in: u64,
     /// On the lane of its place; none where there is no room for another lane.
     seat: Option<Seat>,
     l1: Arc<L1>,
@@ -193,6 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             causality: settings.causality(),
             seat: None,
             place,
+            let_in: 0,
             lanes,
             draining,
             mailbox,
@@ -313,7 +316,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(Some(true));
         }
         if self.client_gone && self.blocking {
-            return Ok(Some(true));
+            // The server does as it would with its own client: it answers what it can at once, and gives up what waits.
+            match &mut self.own {
+                Some(own) if self.input.is_empty() => progress |= own.finish(),
+                _ => return Ok(Some(true)),
+            }
         }
         let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
         if leaving && !progress {

@@ -20,7 +20,9 @@ pub const BYTES: &str = "nearside_l1_bytes";
 pub const ENTRIES: &str = "nearside_l1_entries";
 /// Open client sessions.
 pub const SESSIONS: &str = "nearside_sessions";
-/// 1 while the lane is up.
+/// Lanes that are up.
 pub const LANE_UP: &str = "nearside_lane_up";
+/// The same, by whether the upstream tracks what they read.
+pub const LANES: &str = "nearside_lanes";
 /// 0 closed, 1 half-open, 2 open.
 pub const BREAKER: &str = "nearside_circuit_breaker_state";

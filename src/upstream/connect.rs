@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
 use super::lanes::Lanes;
@@ -219,14 +219,17 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
 }
 
 /// Speaks TLS from here on, if that was asked for.
-async fn secure(stream: Stream, lanes: &Lanes) -> Result<Stream, ConnectError> {
+async fn secure(stream: Stream, lanes: &Lanes, until: Instant) -> Result<Stream, ConnectError> {
     let (tcp, tls) = match (stream, lanes.tls()) {
         (Stream::Tcp(tcp), Some(tls)) => (tcp, tls),
         (stream, _) => return Ok(stream),
     };
-    match tls.connector.connect(tls.name.clone(), tcp).await {
-        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-        Err(error) => Err(ConnectError::Unreachable(format!("TLS: {error}"))),
+    match timeout_at(until, tls.connector.connect(tls.name.clone(), tcp)).await {
+        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => Err(ConnectError::Unreachable(format!("TLS: {error}"))),
+        Err(_) => Err(ConnectError::Unreachable(
+            "TLS: no answer in time; the upstream may not speak TLS on this port".into(),
+        )),
     }
 }
 
@@ -335,13 +338,14 @@ pub async fn open_lane(
 ) -> Result<LaneConnection, ConnectError> {
     let settings = lanes.settings();
     let stream = connect(&lanes.endpoint().address, settings).await?;
+    let until = Instant::now() + settings.handshake_timeout;
+    let mut stream = secure(stream, lanes, until).await?;
     let shaking = async {
-        let mut stream = secure(stream, lanes).await?;
         let hello = introduce(&mut stream, credentials, db, true).await?;
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
         call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
-        let mut untracked = (!hello.keeps_push_order()).then(|| {
+        let mut untracked = (track && !hello.keeps_push_order()).then(|| {
             format!(
                 "{} {} does not keep pushes and replies in order",
                 hello.server, hello.version
@@ -358,7 +362,7 @@ pub async fn open_lane(
         }
         Ok((stream, hello, untracked))
     };
-    let (stream, hello, untracked) = timeout(settings.handshake_timeout, shaking)
+    let (stream, hello, untracked) = timeout_at(until, shaking)
         .await
         .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
     Ok(LaneConnection {
@@ -380,12 +384,13 @@ pub async fn open_own(
 ) -> Result<Stream, ConnectError> {
     let settings = lanes.settings();
     let stream = connect(&lanes.endpoint().address, settings).await?;
+    let until = Instant::now() + settings.handshake_timeout;
+    let mut stream = secure(stream, lanes, until).await?;
     let shaking = async {
-        let mut stream = secure(stream, lanes).await?;
         introduce(&mut stream, credentials, db, resp3).await?;
         Ok(stream)
     };
-    timeout(settings.handshake_timeout, shaking)
+    timeout_at(until, shaking)
         .await
         .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))?
 }

@@ -35,6 +35,8 @@ struct Accepted {
     password: String,
     /// In milliseconds of the boot clock; `None` once it is to be judged again.
     at: Option<u64>,
+    /// How many times the upstream has said yes to this user.
+    times: u64,
     /// Also in the form that names no user, which a server whose default user needs no password refuses.
     alone: bool,
 }
@@ -54,6 +56,7 @@ impl Accepts {
         let accepted = Accepted {
             password: credentials.password.clone(),
             at: Some(now),
+            times: before.map_or(0, |before| before.times) + 1,
             alone: credentials.user.is_none()
                 || before.is_some_and(|before| {
                     before.alone && before.at.is_some() && before.password == credentials.password
@@ -85,6 +88,16 @@ impl Accepts {
             user: Some(user.to_string()),
             password: accepted.password.clone(),
         })
+    }
+
+    /// How many times the upstream has let this identity in; 0 for nearside's own.
+    #[must_use]
+    pub fn times(&self, identity: &Identity) -> u64 {
+        let Identity::User(user) = identity else {
+            return 0;
+        };
+        let users = self.users.lock();
+        users.get(user).map_or(0, |accepted| accepted.times)
     }
 
     /// Users and passwords may have changed: the next AUTH of each is the upstream's to judge.

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::clock::now_ms;
 use super::connect::{ConnectError, LaneConnection, open_lane};
@@ -76,8 +77,10 @@ pub struct Lane {
     overdue: AtomicBool,
     quiet: AtomicBool,
     refused: AtomicBool,
-    /// The refusal was for the user's sake: its password or its rights.
-    locked_out: AtomicBool,
+    /// A refusal was for the user's sake: whoever was let in no later than this time is let in no more.
+    locked_out: AtomicU64,
+    /// The user was let in anew: no need to wait with the next attempt.
+    let_in: Notify,
 }
 
 impl Lane {
@@ -103,7 +106,8 @@ impl Lane {
             overdue: AtomicBool::new(false),
             quiet: AtomicBool::new(true),
             refused: AtomicBool::new(false),
-            locked_out: AtomicBool::new(false),
+            locked_out: AtomicU64::new(0),
+            let_in: Notify::new(),
         }
     }
 
@@ -137,15 +141,18 @@ impl Lane {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Whether that is for the user's sake: it is gone, or its password is no longer right.
+    /// Whether somebody whom the upstream let in at this one of [`super::identity::Accepts::times`] is let in no more:
+    /// the user is gone, or its password is no longer right. Who was let in since then stays.
     #[must_use]
-    pub fn is_locked_out(&self) -> bool {
-        self.locked_out.load(Ordering::Acquire)
+    pub fn locks_out(&self, let_in: u64) -> bool {
+        self.locked_out.load(Ordering::Acquire) >= let_in
     }
 
-    /// The upstream has let the user in after all: the next attempt will be with what it took.
+    /// The upstream has let the user in after all: the next attempt will be with what it took, and at once.
     pub fn let_in(&self) {
-        self.locked_out.store(false, Ordering::Release);
+        if self.locked_out.load(Ordering::Acquire) > 0 && !self.is_up() {
+            self.let_in.notify_one();
+        }
     }
 
     /// Whether sessions with nothing outstanding on it should take a seat on a fresh one.
@@ -324,20 +331,32 @@ impl Lane {
                 sleep(Duration::from_millis(left.clamp(1, 1000))).await;
             }
             self.lanes.read_files();
+            // Before they are read: who is let in meanwhile is not locked out by the older ones.
+            let times = self.lanes.accepts.times(&self.key.identity);
             let credentials = self.lanes.credentials(&self.key.identity);
             let track = self.lanes.l1().settings().mode != Mode::Off;
             match open_lane(&self.lanes, credentials.as_ref(), self.key.db, track).await {
                 Ok(connection) => {
                     self.lanes.breaker().lock().succeeded();
                     wait = first_wait;
+                    if self.locks_out(times) {
+                        self.locked_out.store(0, Ordering::Release);
+                    }
                     if self.drive(connection).await == LaneEnd::Finished {
                         return;
                     }
                 }
                 Err(ConnectError::Refused(reason)) => {
                     self.lanes.breaker().lock().succeeded();
+                    if is_of_the_user(&reason) {
+                        self.locked_out.store(times, Ordering::Release);
+                        if self.lanes.accepts.times(&self.key.identity) > times {
+                            // Let in during the attempt: what is queued waits for one with what was taken then.
+                            continue;
+                        }
+                    }
                     self.refuse(&reason);
-                    sleep(REFUSED_RETRY).await;
+                    let _ = timeout(REFUSED_RETRY, self.let_in.notified()).await;
                 }
                 Err(ConnectError::Unreachable(reason)) => {
                     self.lanes.breaker().lock().failed(now_ms());
@@ -361,9 +380,6 @@ impl Lane {
 
     fn refuse(&self, reason: &str) {
         let address = &self.lanes.endpoint().address;
-        let of_the_user = ["WRONGPASS", "NOAUTH", "ERR invalid password"];
-        let locked_out = of_the_user.iter().any(|word| reason.starts_with(word));
-        self.locked_out.store(locked_out, Ordering::Release);
         let error = format!("UNAVAILABLE upstream {address}: {reason}");
         let was = self.stand(Standing::Refused {
             reason: reason.to_owned(),
@@ -379,7 +395,7 @@ impl Lane {
         let was = self.stand(Standing::Down {
             reason: reason.to_owned(),
         });
-        if !matches!(was, Standing::Down { .. }) {
+        if !matches!(was, Standing::Down { reason: before } if before == reason) {
             let address = &self.lanes.endpoint().address;
             tracing::warn!(upstream = %address, reason, "the upstream is not reachable");
         }
@@ -413,7 +429,8 @@ impl Lane {
         if let Some(reason) = &untracked {
             tracing::warn!(upstream = %address, reason, "L1 is off: the upstream does not track for us");
         }
-        self.space.set_tracked(untracked.is_none());
+        let track = l1.settings().mode != Mode::Off;
+        self.space.set_tracked(track && untracked.is_none());
         let surroundings = Surroundings {
             l1: Arc::clone(l1),
             space: Arc::clone(&self.space),
@@ -428,7 +445,6 @@ impl Lane {
         self.stand(Standing::Up);
         // Only now: until then what is sent here would be refused.
         self.refused.store(false, Ordering::Release);
-        self.locked_out.store(false, Ordering::Release);
         let mut driver = Driver::new(self, stream, reader);
         let end = poll_fn(|cx| driver.poll(cx)).await;
         // First of all: a marker skips a lane that is not up, because its part of L1 is empty.
@@ -454,6 +470,12 @@ impl Lane {
         lanes.settle_beside(&Settling::new(l1, unsettled), self);
         end
     }
+}
+
+/// Whether the upstream refuses this user, and not just a lane.
+fn is_of_the_user(reason: &str) -> bool {
+    let words = ["WRONGPASS", "NOAUTH", "ERR invalid password"];
+    words.iter().any(|word| reason.starts_with(word))
 }
 
 fn jitter_share(thousandths: u64) -> f64 {

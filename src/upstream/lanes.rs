@@ -309,6 +309,14 @@ impl Lanes {
         self.up_count.load(Ordering::SeqCst)
     }
 
+    /// How many lanes are up whose reads the server tracks, so that L1 serves, and how many others.
+    #[must_use]
+    pub fn tracked(&self) -> (usize, usize) {
+        let up = self.up.lock();
+        let tracked = up.iter().filter(|lane| lane.space().is_tracked()).count();
+        (tracked, up.len() - tracked)
+    }
+
     /// Sends a marker that holds `settling` down every lane that is up, `except` one.
     pub(super) fn settle_beside(&self, settling: &Arc<Settling>, except: &Arc<Lane>) {
         if self.l1.knocked_out(Rule::OtherLanes) {

@@ -211,12 +211,18 @@ impl Reader {
             .front()
             .expect("a reply has ended, so a command was pending");
         self.space.prove(head.sent);
-        if let Op::Fill(fill) = &head.op
-            && !self
+        if let Op::Fill(fill) = &head.op {
+            if self.filling.is_asking()
+                && let Some(reason) = parts.error()
+            {
+                refused_caching(&self.space, &reason);
+            }
+            if !self
                 .filling
                 .advance(&parts, !error.is_empty(), fill.keys.len())
-        {
-            return self.judge(&error);
+            {
+                return self.judge(&error);
+            }
         }
         let head = self.pending.pop_front().expect("looked at above");
         match head.op {
@@ -307,3 +313,14 @@ impl Reader {
 #[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;
+
+/// A refusal of CLIENT CACHING, unless the server is only busy, holds for all fills: none is tried on this lane any more.
+fn refused_caching(space: &Space, reason: &str) {
+    if !reason.starts_with("BUSY ") && space.is_tracked() {
+        space.set_tracked(false);
+        tracing::warn!(
+            reason,
+            "L1 is off: the upstream does not let us have reads tracked"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
@@ -53,8 +53,10 @@ pub fn connector(tls: &Tls, host: &str) -> Result<Connector, String> {
         .with_root_certificates(roots);
     let config = match (&tls.cert_file, &tls.key_file) {
         (Some(certificate), Some(key)) => {
-            let read = PrivateKeyDer::from_pem_file(key);
-            let read = read.map_err(|error| wrong(key, &error.to_string()))?;
+            let read = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+                pem::Error::NoItemsFound => wrong(key, "it holds no private key in PEM form"),
+                error => wrong(key, &error.to_string()),
+            })?;
             builder
                 .with_client_auth_cert(certificates(certificate)?, read)
                 .map_err(|error| wrong(certificate, &error.to_string()))?

@@ -5,12 +5,12 @@ import re
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 import redis
 
 PATIENCE = 15
+BINARY = os.environ.get("PROGRAM_UNDER_TEST", "target/debug/nearside")
 
 # What is started with this ends with the thread that started it, also where that is killed.
 BOUND = ["setpriv", "--pdeathsig", "KILL"]
@@ -42,23 +42,39 @@ def raw(port, request):
         return connection.recv(1 << 16)
 
 
-class Program:
-    """nearside with its own redis-server."""
+def metrics(program):
+    """The side port's numbers, by name with labels."""
+    text = raw(program.http, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
+    rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("nearside_"))
+    return {name: float(value) for name, value in rows}
 
-    def __init__(self, directory):
-        self.process = None
+
+def environment(settings):
+    return {**os.environ, **{f"NEARSIDE_{name}": value for name, value in settings.items()}}
+
+
+class Program:
+    """nearside with its own redis-server; `settings` are by their names in the environment, without NEARSIDE_."""
+
+    def __init__(self, directory, server=(), settings=None):
+        self.process = self.upstream = None
         self.upstream_port = free_port()
-        self.start_upstream()
+        self.server = ["--port", str(self.upstream_port), *server]
+        self.settings = {"UPSTREAM": f"redis://127.0.0.1:{self.upstream_port}", **(settings or {})}
         try:
+            self.start_upstream()
             self.start(directory)
         except BaseException:
             self.stop()
             raise
 
     def start_upstream(self):
-        command = ["redis-server", "--port", str(self.upstream_port), "--bind", "127.0.0.1", "--save", ""]
-        self.upstream = subprocess.Popen([*BOUND, *command, "--appendonly", "no"], stdout=subprocess.DEVNULL)
-        eventually(lambda: self.direct().ping(), "redis-server")
+        command = ["redis-server", *self.server, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.upstream = subprocess.Popen([*BOUND, *command], stdout=subprocess.DEVNULL)
+        eventually(self.answers, "redis-server")
+
+    def answers(self):
+        return self.direct().ping()
 
     def stop_upstream(self):
         self.upstream.kill()
@@ -67,19 +83,15 @@ class Program:
     def start(self, directory):
         self.log = directory / "nearside.log"
         self.socket = directory / "nearside.sock"
-        binary = os.environ.get("PROGRAM_UNDER_TEST", "target/debug/nearside")
+        flags = ["--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}", "--http", "127.0.0.1:0"]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    *BOUND,
-                    *(binary, "--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}", "--http", "127.0.0.1:0"),
-                    *("--upstream", f"redis://127.0.0.1:{self.upstream_port}"),
-                ],
-                stderr=log,
-            )
+            self.process = subprocess.Popen([*BOUND, BINARY, *flags], stderr=log, env=environment(self.settings))
         port = r"{} on 127\.0\.0\.1:(\d+)"
         self.port = int(eventually(lambda: re.search(port.format("listening"), self.log.read_text()), "nearside")[1])
         self.http = int(eventually(lambda: re.search(port.format("side port"), self.log.read_text()), "http")[1])
+        self.started()
+
+    def started(self):
         eventually(lambda: self.client().ping(), "the lane")
 
     def client(self, **options):
@@ -100,7 +112,7 @@ class Program:
 
 @pytest.fixture
 def program(tmp_path):
-    started = Program(Path(tmp_path))
+    started = Program(tmp_path)
     yield started
     started.stop()
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, eventually, raw
+from conftest import PATIENCE, Program, eventually, raw
 
 
 @pytest.mark.parametrize("depth", [1, 16])
@@ -40,6 +40,30 @@ def test_drain_answers_what_was_sent(program):
     assert received == b"".join(b":%d\r\n" % n for n in range(1, 1001))
     assert program.process.wait(timeout=PATIENCE) == 0
     assert not program.socket.exists()
+
+
+@pytest.mark.parametrize("mode", ["on", "off"])
+def test_drain_of_dedicated_connections(tmp_path, mode):
+    """With L1 off as well nobody looks at the bytes; every reply to what was sent comes all the same, and then the end."""
+    program = Program(tmp_path, settings={"SHARING": "dedicated", "L1_MODE": mode})
+    try:
+        with program.client().pubsub() as subscriber, socket.socket() as connection:
+            subscriber.subscribe("news")
+            assert subscriber.get_message(timeout=PATIENCE)["data"] == 1
+            connection.settimeout(PATIENCE)
+            connection.connect(("127.0.0.1", program.port))
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100) == b"+PONG\r\n"
+            connection.sendall(b"INCR n\r\n" * 1000)
+            received = connection.recv(1)
+            program.process.send_signal(signal.SIGTERM)
+            while chunk := connection.recv(1 << 16):
+                received += chunk
+            assert received == b"".join(b":%d\r\n" % n for n in range(1, 1001))
+            assert program.process.wait(timeout=PATIENCE) == 0
+            assert "drain_timeout" not in program.log.read_text()
+    finally:
+        program.stop()
 
 
 def test_drain_does_not_wait_for_subscribers(program):

@@ -19,7 +19,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether the upstream lets in no more whom it has let in before.
     pub(super) fn is_locked_out(&self) -> bool {
         let named = matches!(self.place.identity, Identity::User(_));
-        named && self.seat.as_ref().is_some_and(|seat| seat.is_locked_out())
+        let let_in = self.let_in;
+        named
+            && self
+                .seat
+                .as_ref()
+                .is_some_and(|seat| seat.locks_out(let_in))
     }
 
     /// Whether the client has sent nothing for `idle_timeout` and waits for nothing.

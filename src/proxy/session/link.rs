@@ -200,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.lanes.large.remove(hash);
         }
         if received.is_err() {
+            self.blocking = false;
             for change in came.changes {
                 // The client has been told, so that it holds.
                 self.changed(change);

@@ -183,11 +183,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn authenticated(&mut self, credentials: &Credentials) {
         let identity = self.lanes.accepts.note(credentials, now_ms());
+        self.let_in = self.lanes.accepts.times(&identity);
         let db = self.place.db;
         self.settle_at(LaneKey { identity, db });
-        if let Some(seat) = &self.seat {
-            seat.let_in();
-        }
     }
 
     /// Becomes somebody whom the upstream has accepted lately; whether it is.
@@ -201,7 +199,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.lanes.known(credentials)
         };
         let db = self.place.db;
-        known.is_some_and(|identity| self.move_to(LaneKey { identity, db }))
+        let let_in = known.as_ref().map(|known| self.lanes.accepts.times(known));
+        let moved = known.is_some_and(|identity| self.move_to(LaneKey { identity, db }));
+        if moved {
+            self.let_in = let_in.unwrap_or_default();
+        }
+        moved
     }
 
     /// Moves to a place whose lane is up; whether it is.
@@ -225,6 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.place = place;
         self.seat = None;
         if let Some(seat) = seat {
+            seat.let_in();
             self.sit(seat);
         }
     }

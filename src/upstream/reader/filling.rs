@@ -37,6 +37,11 @@ pub(super) struct Late {
 }
 
 impl Filling {
+    /// Whether the reply under way is CACHING's.
+    pub(super) fn is_asking(&self) -> bool {
+        self.next == Next::Tracking
+    }
+
     /// Whether the reply under way is the read's.
     pub(super) fn is_reading(&self) -> bool {
         self.next == Next::Read

@@ -2,62 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use crate::coherence::rig::Rig;
 use crate::support::nearside::Nearside;
+use crate::support::program::{Program, SOCKET};
 use crate::support::redis::RedisServer;
 use crate::support::resp;
-use crate::support::{PATIENCE, TempDir, eventually};
-
-/// The program itself, whose memory nobody shares, between Unix sockets, whose buffers are small.
-struct Program {
-    child: Child,
-    dir: TempDir,
-}
-
-impl Program {
-    fn start(server: &RedisServer) -> Self {
-        let dir = TempDir::new();
-        let listen = format!("unix:{}", dir.path().join("nearside.sock").display());
-        let upstream = format!("unix:{}", server.dir().join("redis.sock").display());
-        let child = Command::new(env!("CARGO_BIN_EXE_nearside"))
-            .args(["--listen", &listen, "--upstream", &upstream])
-            .args(["--http", "127.0.0.1:0", "--workers", "1"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program");
-        Self { child, dir }
-    }
-
-    fn connect(&self) -> UnixStream {
-        let path = self.dir.path().join("nearside.sock");
-        eventually("the program's socket", || UnixStream::connect(&path).ok())
-    }
-
-    /// The most memory that it has ever had, in bytes.
-    fn peak(&self) -> usize {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("its status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|rest| rest.trim().strip_suffix(" kB"));
-        peak.expect("a peak").parse::<usize>().expect("a number") << 10
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A server that listens on `redis.sock` in its directory too.
-const SOCKET: &[&str] = &["--unixsocket", "redis.sock"];
+use crate::support::{PATIENCE, eventually};
 
 fn request(command: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -3,6 +3,11 @@
 
 mod ends;
 mod lanes;
+mod limits;
 mod memory;
+mod protocol;
 mod replies;
 mod state;
+mod upstreams;
+mod users;
+mod whole;

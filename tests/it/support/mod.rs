@@ -3,10 +3,12 @@
 
 pub mod client;
 pub mod nearside;
+pub mod program;
 pub mod redis;
 pub mod relay;
 pub mod resp;
 pub mod rng;
+pub mod scripted;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
