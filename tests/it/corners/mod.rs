@@ -4,5 +4,6 @@
 mod ends;
 mod lanes;
 mod memory;
+mod refused;
 mod replies;
 mod state;
