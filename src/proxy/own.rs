@@ -202,6 +202,13 @@ impl Own {
         last.is_some_and(|expected| matches!(expected.expect, Expect::Change(_)))
     }
 
+    /// The same, where that would be for another user or database.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        let last = self.expected.back().map(|expected| &expected.expect);
+        matches!(last, Some(Expect::Change(change)) if change.moves())
+    }
+
     /// Opens, and writes what is queued. Ready when the attempt to connect has ended, with its outcome.
     ///
     /// # Errors

@@ -71,6 +71,14 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether it may lead to another user or database.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        !matches!(self, Self::Hello { user: None, .. })
+    }
+}
+
 /// Kinds of subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -230,9 +230,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for _ in 0..own.owes() {
             encode::error(&mut self.out, &error);
         }
-        self.settle_abandoned(own);
         // With what was asked for there gone, what the client sends next would mean something else.
-        self.closing |= own.raw || self.bound.any();
+        self.closing |= own.raw || own.is_moving() || self.bound.any();
+        self.settle_abandoned(own);
         (self.bound.watching, self.bound.transaction, self.blocking) = (false, None, false);
     }
 

@@ -76,8 +76,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let db = if ends_busy { 0 } else { self.place.db };
         if self.open_own_in(db) {
             self.send_own(row, class, request, args);
+        } else {
+            self.closing |= self.decides_what_follows(row, class, request, args);
         }
         Flow::Done
+    }
+
+    /// Whether what follows means something else where this was not carried out: commands of a transaction, or for
+    /// another database or user. The server knows no such case, and a client that pipelines has sent them already.
+    pub(super) fn decides_what_follows(
+        &self,
+        row: Option<&Row>,
+        class: Class,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> bool {
+        match class {
+            Class::Multi | Class::Watch | Class::Reset => true,
+            Class::Select | Class::Auth | Class::Hello => self
+                .change(class, request, args)
+                .is_none_or(|change| change.moves()),
+            _ => row.is_some_and(|row| row.name == "CLIENT|REPLY"),
+        }
     }
 
     /// Whether a RESP2 client that has subscriptions sends what the upstream does not take from such.

@@ -33,11 +33,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// A request is passed on before it is whole, so its keys are not known. What it leaves on the connection is.
     fn expect_streamed(&mut self, request: &[u8], (args, announced): (&[Range<usize>], usize)) {
+        let row = command::of(request, args);
+        let class = row.map_or(Class::OwnUnknown, |row| row.class);
         if !self.open_own() {
+            self.closing |= self.decides_what_follows(row, class, request, args);
             return;
         }
-        let row = command::of(request, args);
-        match row.map_or(Class::OwnUnknown, |row| row.class) {
+        match class {
             Class::Subscribe | Class::Unsubscribe if self.bound.transaction.is_none() => {
                 let count = u32::try_from(announced - 1).unwrap_or(u32::MAX);
                 if let Some(own) = &mut self.own {

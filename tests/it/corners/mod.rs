@@ -6,6 +6,7 @@ mod lanes;
 mod limits;
 mod memory;
 mod protocol;
+mod refused;
 mod replies;
 mod state;
 mod upstreams;
