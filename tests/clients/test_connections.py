@@ -4,7 +4,7 @@ import socket
 
 import pytest
 import redis
-from conftest import PATIENCE
+from conftest import PATIENCE, eventually
 
 # What go-redis 9.23 sends at connect, one write a line.
 GO_REDIS = [
@@ -14,6 +14,19 @@ GO_REDIS = [
     b"*4\r\n$6\r\nclient\r\n$7\r\nsetinfo\r\n$7\r\nLIB-VER\r\n$6\r\n9.23.0\r\n",
     b"*3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n",
 ]
+
+# What Jedis 8.0.2 sends at connect, by how it is set up: each write, and how many replies it reads then.
+JEDIS_INFO = (
+    b"*4\r\n$6\r\nCLIENT\r\n$7\r\nSETINFO\r\n$8\r\nLIB-NAME\r\n$5\r\njedis\r\n"
+    b"*4\r\n$6\r\nCLIENT\r\n$7\r\nSETINFO\r\n$7\r\nLIB-VER\r\n$5\r\n8.0.2\r\n"
+)
+JEDIS_NAME = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n"
+JEDIS = {
+    "plain": [JEDIS_INFO],
+    "RESP2": [b"*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n", JEDIS_INFO],
+    "RESP3": [b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n", JEDIS_INFO],
+    "named": [JEDIS_NAME + JEDIS_INFO],
+}
 
 
 def upstream_connections(program):
@@ -85,3 +98,33 @@ def test_go_redis_costs_nothing(program):
             assert chunk, "cut off"
             received += chunk
         assert upstream_connections(program) == before
+
+
+def exchange(connection, request):
+    """The replies to a write of Jedis's; HELLO's as far as servers agree on it."""
+    connection.sendall(request)
+    lines, received = request.count(b"CLIENT"), b""
+    while received.count(b"\r\n") < lines or lines == 0 and not received.endswith(b"modules\r\n*0\r\n"):
+        chunk = connection.recv(1 << 16)
+        assert chunk, "cut off"
+        received += chunk
+    return received if lines else received[:20]
+
+
+@pytest.mark.parametrize("setup", JEDIS)
+def test_jedis_costs_nothing(program, setup):
+    before = upstream_connections(program)
+    with (
+        socket.create_connection(("127.0.0.1", program.upstream_port), timeout=PATIENCE) as direct,
+        socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as connection,
+    ):
+        for request in JEDIS[setup]:
+            assert exchange(connection, request) == exchange(direct, request)
+        direct.close()
+        for request, reply in [
+            (b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n", b"+OK\r\n"),
+            (b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", b"$1\r\nv\r\n"),
+        ]:
+            connection.sendall(request)
+            assert connection.recv(1 << 16) == reply
+        eventually(lambda: upstream_connections(program) == before, "no connection but those before")

@@ -1,6 +1,8 @@
 //! Random work with fixed seeds: sessions read, write and pipeline through one or two nearsides while others write
 //! by every way there is, over lanes of different pace, one of which is lost again and again.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use nearside::downstream::settings::ListenAddress;
 use nearside::l1::settings::Admit;
+use nearside::proxy::settings::{Causality, Sharing};
 
 use super::promise::{Checked, Promise, Violation, value};
 use super::session::{Lost, Op, Session, Way, write};
-use super::world::{HOT, KEYS, PAIR, TWIN, World};
+use super::world::{HOT, KEYS, PAIR, TWIN, USERS, View, World};
 use crate::support::client::{Client, Protocol};
 use crate::support::eventually;
 use crate::support::nearside::Nearside;
@@ -32,15 +35,23 @@ struct Plan {
     pace: Pace,
     /// The lane is lost every now and then; then only the server's own clients write.
     lossy: bool,
+    sharing: Sharing,
+    causality: Option<Causality>,
+    /// Sessions are of that many users in turn.
+    users: usize,
+    /// The same names mean other keys in each.
+    databases: usize,
 }
 
-struct Run {
+/// What goes on in one database.
+struct Run<'a> {
     world: World,
-    over: AtomicBool,
-    broken: Mutex<Option<Violation>>,
+    database: usize,
+    over: &'a AtomicBool,
+    broken: &'a Mutex<Option<Violation>>,
 }
 
-impl Run {
+impl Run<'_> {
     /// Repeats `step` until the run is over; a violation ends the run.
     fn repeat(&self, mut step: impl FnMut() -> Checked) {
         while !self.over.load(Ordering::Relaxed) {
@@ -54,9 +65,22 @@ impl Run {
         }
     }
 
-    fn readers(&self, near: usize, seed: u64, lossy: bool, connect: impl Fn() -> Client) {
+    /// A client in the database, as the default user or as another.
+    fn enter(&self, mut client: Client, user: usize) -> Client {
+        if user > 0 {
+            client.must(&["AUTH", &format!("user{user}"), "secret"]);
+        }
+        if self.database > 0 {
+            client.must(&["SELECT", &self.database.to_string()]);
+        }
+        client
+    }
+
+    fn readers(&self, view: View, seed: u64, plan: &Plan, connect: impl Fn() -> Client) {
         let mut rng = Rng::new(seed);
-        let mut session = Session::new(connect(), &self.world, near, lossy);
+        let lossy = plan.lossy;
+        let mut session = Session::new(connect(), &self.world, view, lossy);
+        session.private = plan.causality == Some(Causality::Session);
         self.repeat(|| {
             let checked = match rng.below(40) {
                 0 if !lossy => session.read_in_exec(rng.below(KEYS)),
@@ -67,7 +91,7 @@ impl Run {
                 _ => session
                     .pipeline(&some_ops(&mut rng, lossy))
                     .unwrap_or_else(|Lost| {
-                        session = Session::new(connect(), &self.world, near, lossy);
+                        session = Session::new(connect(), &self.world, view, lossy);
                         Ok(())
                     }),
             };
@@ -169,8 +193,28 @@ fn end_state(near: &Nearside, server: &RedisServer) -> Checked {
     Ok(())
 }
 
+fn start(plan: &Plan, upstream: SocketAddr, socket: PathBuf) -> Nearside {
+    let near = Nearside::start(upstream, |settings| {
+        settings.downstream.workers = plan.workers;
+        settings.downstream.listen.push(ListenAddress::Unix(socket));
+        settings.l1.admit = plan.admit;
+        settings.l1.max_staleness = STALENESS;
+        settings.proxy.sharing = plan.sharing;
+        settings.proxy.causality = plan.causality;
+    });
+    eventually("the lane", || near.running().lane_is_up().then_some(()));
+    near
+}
+
 fn run(plan: Plan) {
+    assert!(plan.users <= USERS, "{plan:?}");
     let server = RedisServer::start(&[]);
+    for user in 1..plan.users {
+        let user = format!("user{user}");
+        server.client().must(&[
+            "ACL", "SETUSER", &user, "on", ">secret", "~*", "&*", "+@all",
+        ]);
+    }
     let relays: Vec<Relay> = (0..plan.nearsides)
         .map(|_| Relay::start(server.addr()))
         .collect();
@@ -180,64 +224,66 @@ fn run(plan: Plan) {
         .enumerate()
         .map(|(near, relay)| {
             relay.set_pace(plan.pace);
-            Nearside::start(relay.addr(), |settings| {
-                settings.downstream.workers = plan.workers;
-                settings
-                    .downstream
-                    .listen
-                    .push(ListenAddress::Unix(socket(near)));
-                settings.l1.admit = plan.admit;
-                settings.l1.max_staleness = STALENESS;
-            })
+            start(&plan, relay.addr(), socket(near))
         })
         .collect();
-    for near in &nearsides {
-        eventually("the lane", || near.running().lane_is_up().then_some(()));
-    }
-    let run = Run {
-        world: World::new(STALENESS),
-        over: AtomicBool::new(false),
-        broken: Mutex::new(None),
-    };
+    let (over, broken) = (AtomicBool::new(false), Mutex::new(None));
+    let runs: Vec<Run<'_>> = (0..plan.databases)
+        .map(|database| Run {
+            world: World::new(STALENESS),
+            database,
+            over: &over,
+            broken: &broken,
+        })
+        .collect();
     thread::scope(|scope| {
         let mut seeds = Rng::new(plan.seed);
-        let run = &run;
-        let mut linked = vec![(None, server.client())];
-        for (near, nearside) in nearsides.iter().enumerate() {
-            for n in 0..SESSIONS {
-                let (seed, path) = (seeds.next(), socket(near));
-                let connect = move || {
-                    let client = if n == 0 {
-                        Nearside::unix_session(&path)
-                    } else {
-                        nearside.session()
+        let plan = &plan;
+        for run in &runs {
+            let direct = || run.enter(server.client(), 0);
+            let mut linked = vec![(None, direct())];
+            for (near, nearside) in nearsides.iter().enumerate() {
+                for n in 0..SESSIONS {
+                    let (seed, path) = (seeds.next(), socket(near));
+                    let user = n % plan.users;
+                    let connect = move || {
+                        let client = if n == 0 {
+                            Nearside::unix_session(&path)
+                        } else {
+                            nearside.session()
+                        };
+                        let protocol = [Protocol::Resp2, Protocol::Resp3][n / 2 % 2];
+                        run.enter(client.speaking(protocol), user)
                     };
-                    client.speaking([Protocol::Resp2, Protocol::Resp3][n % 2])
-                };
-                scope.spawn(move || run.readers(near, seed, plan.lossy, connect));
+                    let view = View { near, user };
+                    scope.spawn(move || run.readers(view, seed, plan, connect));
+                }
+                if !plan.lossy {
+                    linked.push((Some(near), run.enter(nearside.session(), 0)));
+                    let client = run.enter(nearside.session(), plan.users - 1);
+                    let seed = seeds.next();
+                    scope.spawn(move || run.hot_writer(Some(near), seed, client));
+                }
             }
-            if !plan.lossy {
-                linked.push((Some(near), nearside.session()));
-                let (seed, client) = (seeds.next(), nearside.session());
-                scope.spawn(move || run.hot_writer(Some(near), seed, client));
-            }
+            let (seed, client) = (seeds.next(), direct());
+            scope.spawn(move || run.hot_writer(None, seed, client));
+            let seed = seeds.next();
+            scope.spawn(move || run.linked_writer(seed, linked));
         }
-        let (seed, client) = (seeds.next(), server.client());
-        scope.spawn(move || run.hot_writer(None, seed, client));
-        let seed = seeds.next();
-        scope.spawn(move || run.linked_writer(seed, linked));
         let end = Instant::now() + LENGTH;
-        while Instant::now() < end && !run.over.load(Ordering::Relaxed) {
+        while Instant::now() < end && !over.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(100 + seeds.next() % 200));
             if plan.lossy {
                 relays[seeds.below(relays.len())].kill_lane();
             }
         }
-        run.over.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::Relaxed);
     });
-    let broken = run.broken.into_inner().expect("unpoisoned");
-    let ended = nearsides
-        .iter()
+    drop(runs);
+    let broken = broken.into_inner().expect("unpoisoned");
+    // Entries of several databases cannot be told apart there.
+    let told_apart = nearsides.iter().filter(|_| plan.databases == 1);
+    let ended = told_apart
         .map(|near| end_state(near, &server))
         .find_map(Result::err);
     if let Some(violation) = broken.or(ended) {
@@ -260,6 +306,10 @@ const PLAN: Plan = Plan {
     admit: Admit::Always,
     pace: Pace::Flowing,
     lossy: false,
+    sharing: Sharing::Lane,
+    causality: None,
+    users: 1,
+    databases: 1,
 };
 
 #[test]
@@ -306,6 +356,72 @@ fn lanes_that_are_lost() {
         workers: 2,
         nearsides: 2,
         lossy: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn dedicated_connections() {
+    run(Plan {
+        seed: 6,
+        sharing: Sharing::Dedicated,
+        ..PLAN
+    });
+}
+
+#[test]
+fn dedicated_connections_and_two_workers() {
+    run(Plan {
+        seed: 7,
+        workers: 2,
+        sharing: Sharing::Dedicated,
+        causality: Some(Causality::Session),
+        ..PLAN
+    });
+}
+
+#[test]
+fn two_users() {
+    run(Plan {
+        seed: 8,
+        workers: 2,
+        users: 2,
+        pace: Pace::Trickle(Duration::from_micros(50)),
+        ..PLAN
+    });
+}
+
+#[test]
+fn two_users_in_two_databases() {
+    run(Plan {
+        seed: 9,
+        workers: 2,
+        users: 2,
+        databases: 2,
+        ..PLAN
+    });
+}
+
+#[test]
+fn two_users_in_two_databases_on_dedicated_connections() {
+    run(Plan {
+        seed: 10,
+        workers: 2,
+        users: 2,
+        databases: 2,
+        sharing: Sharing::Dedicated,
+        causality: Some(Causality::Session),
+        ..PLAN
+    });
+}
+
+#[test]
+fn process_causality_over_two_users() {
+    run(Plan {
+        seed: 11,
+        workers: 2,
+        users: 2,
+        causality: Some(Causality::Process),
         ..PLAN
     });
 }

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use super::promise::{Checked, Promise, value, version};
-use super::world::{Floor, KEYS, World, no_older, twins_agree};
+use super::world::{Floor, KEYS, View, World, no_older, twins_agree};
 use crate::support::client::Client;
 use crate::support::resp::Value;
 
@@ -79,7 +79,7 @@ pub fn write(client: &mut Client, way: Way, key: &str, text: &str) {
 pub struct Session<'a> {
     client: Client,
     world: &'a World,
-    near: usize,
+    view: View,
     /// Written by this session.
     own: [u64; KEYS],
     /// Read by this session.
@@ -88,21 +88,24 @@ pub struct Session<'a> {
     told: [u64; KEYS],
     /// Errors and lost connections are part of the run.
     lossy: bool,
+    /// What is read behind a write, over the session's own connection, binds nobody else.
+    pub private: bool,
 }
 
 /// The session's connection was lost in a lossy run.
 pub struct Lost;
 
 impl<'a> Session<'a> {
-    pub fn new(client: Client, world: &'a World, near: usize, lossy: bool) -> Self {
+    pub fn new(client: Client, world: &'a World, view: View, lossy: bool) -> Self {
         Self {
             client,
             world,
-            near,
+            view,
             own: [0; KEYS],
             seen: [0; KEYS],
             told: [0; KEYS],
             lossy,
+            private: false,
         }
     }
 
@@ -131,22 +134,25 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A version that the lane or L1 gave for `key`, in a read that started when `floor` held.
-    fn check(&mut self, key: usize, got: u64, floor: Floor) -> Checked {
+    /// A version that the lane or L1 gave for `key`, or, `private`, an own connection, in a read that started when `floor` held.
+    fn check(&mut self, key: usize, got: u64, floor: Floor, private: bool) -> Checked {
         let name = self.world.name(key);
         Promise::OwnWrites.at_least(name, got, self.own[key].max(floor.acknowledged))?;
         Promise::Causality.at_least(name, got, self.told[key])?;
         Promise::MonotonicKeys.at_least(name, got, self.seen[key].max(floor.seen))?;
         Promise::BoundedStaleness.at_least(name, got, floor.settled)?;
         self.seen[key] = got;
-        self.world.keys[key].seen[self.near].fetch_max(got, Ordering::SeqCst);
+        if !private {
+            let seen = &self.world.keys[key].seen[self.view.near][self.view.user];
+            seen.fetch_max(got, Ordering::SeqCst);
+        }
         Ok(())
     }
 
     /// Sends the commands in one write and checks all replies.
     pub fn pipeline(&mut self, ops: &[Op]) -> Result<Checked, Lost> {
         let world = self.world;
-        let floors: Vec<Floor> = (0..KEYS).map(|key| world.floor(key, self.near)).collect();
+        let floors: Vec<Floor> = (0..KEYS).map(|key| world.floor(key, self.view)).collect();
         let mut writing: BTreeMap<usize, MutexGuard<'_, u64>> = BTreeMap::new();
         // What was sent: a SET with its version.
         let mut commands: Vec<(&Op, u64)> = Vec::new();
@@ -194,14 +200,16 @@ impl<'a> Session<'a> {
                         )));
                     }
                     self.own[*key] = set;
-                    world.wrote(*key, Some(self.near), set);
+                    world.wrote(*key, Some(self.view.near), set);
                     continue;
                 }
                 Op::Get(key) => vec![(*key, &reply)],
                 Op::Mget(keys) => keys.iter().copied().zip(reply.elements()).collect(),
             };
-            let later = &commands[at..];
-            if let Err(violation) = self.check_reads(&read, &floors, later, &mut ordered) {
+            let (before, later) = commands.split_at(at);
+            let private = self.private && before.iter().any(|(op, _)| matches!(op, Op::Set(_)));
+            let checked = self.check_reads(&read, &floors, later, &mut ordered, private);
+            if let Err(violation) = checked {
                 return Ok(Err(violation));
             }
         }
@@ -217,6 +225,7 @@ impl<'a> Session<'a> {
         floors: &[Floor],
         later: &[(&Op, u64)],
         ordered: &mut [u64; KEYS],
+        private: bool,
     ) -> Checked {
         let world = self.world;
         let named: Vec<(&str, &Value)> = read
@@ -234,7 +243,7 @@ impl<'a> Session<'a> {
                 Promise::Order.below(name, got, *set)?;
             }
             Promise::Order.at_least(name, got, ordered[key])?;
-            self.check(key, got, floors[key])?;
+            self.check(key, got, floors[key], private)?;
             if let Some(other) = no_older(key) {
                 ordered[other] = ordered[other].max(got);
             }
@@ -274,7 +283,7 @@ impl<'a> Session<'a> {
             let name = self.world.name(key);
             write(&mut self.client, way, name, &value(name, *version));
             self.own[key] = *version;
-            self.world.wrote(key, Some(self.near), *version);
+            self.world.wrote(key, Some(self.view.near), *version);
         }
     }
 }

@@ -18,14 +18,24 @@ pub const TWIN: [usize; 2] = [HOT + 2, HOT + 3];
 /// All keys.
 pub const KEYS: usize = HOT + 4;
 
+/// Most users of one nearside.
+pub const USERS: usize = 2;
+
+/// Whose reads: through which nearside, and as which user.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    pub near: usize,
+    pub user: usize,
+}
+
 pub struct Key {
     pub name: String,
     /// The version issued last; locked by who writes the key.
     pub writer: Mutex<u64>,
     /// By nearside, the newest version that was written through it and acknowledged.
     pub acknowledged: [AtomicU64; 2],
-    /// By nearside, the newest version that its lane or L1 has answered to anybody.
-    pub seen: [AtomicU64; 2],
+    /// By nearside and user, the newest version that its lane or L1 has answered to anybody.
+    pub seen: [[AtomicU64; USERS]; 2],
     /// Acknowledged writes, whichever way they went, until they are old enough to be visible everywhere.
     recent: Mutex<(VecDeque<(Instant, u64)>, u64)>,
 }
@@ -77,8 +87,8 @@ impl World {
         self.keys[key].writer.try_lock().ok()
     }
 
-    /// What a read of `key` through `near` that starts now may not be older than.
-    pub fn floor(&self, key: usize, near: usize) -> Floor {
+    /// What a read of `key` that starts now may not be older than.
+    pub fn floor(&self, key: usize, view: View) -> Floor {
         let key = &self.keys[key];
         let mut recent = key.recent.lock().expect("unpoisoned");
         while let Some(&(at, n)) = recent.0.front()
@@ -88,8 +98,8 @@ impl World {
             recent.1 = recent.1.max(n);
         }
         Floor {
-            acknowledged: key.acknowledged[near].load(Ordering::SeqCst),
-            seen: key.seen[near].load(Ordering::SeqCst),
+            acknowledged: key.acknowledged[view.near].load(Ordering::SeqCst),
+            seen: key.seen[view.near][view.user].load(Ordering::SeqCst),
             settled: recent.1,
         }
     }
