@@ -12,6 +12,7 @@ use crate::config::{Settings, describe};
 use crate::downstream::Downstream;
 use crate::downstream::settings::ListenAddress;
 use crate::l1::L1;
+use crate::l1::keyspace::Counters;
 use crate::telemetry;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::Lanes;
@@ -96,28 +97,32 @@ impl Running {
         self.admin.http()
     }
 
-    /// Every live entry of L1: key and value, `None` for nil.
+    /// Every live entry of L1: what would be asked for it, as a request, and the encoded reply.
     #[must_use]
-    pub fn l1_entries(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub fn l1_entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.l1.entries(now_ms())
     }
 
     /// Reads answered from memory so far.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.l1.counters.hits.load(Ordering::Relaxed)
+        self.l1
+            .keyspaces()
+            .total(|one| one.hits.load(Ordering::Relaxed))
     }
 
     /// Replies put into L1 so far.
     #[must_use]
     pub fn fills(&self) -> u64 {
-        self.l1.counters.fills.load(Ordering::Relaxed)
+        self.l1
+            .keyspaces()
+            .total(|one| one.fills.load(Ordering::Relaxed))
     }
 
     /// Fills refused so far.
     #[must_use]
     pub fn fills_refused(&self) -> u64 {
-        self.l1.counters.refused.load(Ordering::Relaxed)
+        self.l1.keyspaces().total(Counters::refused)
     }
 
     /// Whether a lane is connected.

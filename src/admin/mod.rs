@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::sync::oneshot;
 
+use crate::l1::keyspace::Counters;
 use crate::telemetry::names;
 use crate::upstream::breaker::State;
 use crate::upstream::lanes::Lanes;
@@ -116,25 +117,25 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
             names::HITS,
             "counter",
             "Reads answered from memory.",
-            counter(&l1.counters.hits),
+            l1.keyspaces().total(|one| counter(&one.hits)),
         ),
         (
             names::MISSES,
             "counter",
             "Cacheable reads that went upstream.",
-            counter(&l1.counters.misses),
+            l1.keyspaces().total(|one| counter(&one.misses)),
         ),
         (
             names::FILLS,
             "counter",
             "Replies put into L1.",
-            counter(&l1.counters.fills),
+            l1.keyspaces().total(|one| counter(&one.fills)),
         ),
         (
             names::FILLS_REFUSED,
             "counter",
             "Fills refused.",
-            counter(&l1.counters.refused),
+            l1.keyspaces().total(Counters::refused),
         ),
         (
             names::INVALIDATIONS,

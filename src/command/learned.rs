@@ -73,6 +73,12 @@ impl Learned {
         self.commands.len()
     }
 
+    /// Whether there is a command of this name, in lower case.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.commands.contains_key(name.as_bytes())
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -192,6 +192,12 @@ impl Row {
         Positions::new(self.specs, request, args, true)
     }
 
+    /// Whether what it reads is a hash, whose fields may have expiries of their own.
+    #[must_use]
+    pub fn reads_hash(&self) -> bool {
+        self.name.starts_with('H') && self.flags.has(Flags::READONLY)
+    }
+
     /// Its sub-commands.
     #[must_use]
     pub fn subcommands(&self) -> &'static [Row] {

@@ -24,6 +24,12 @@
 //!
 //! Eviction is SIEVE (Zhang et al., NSDI 2024): a hit sets a bit, the hand clears it.
 
+mod earnings;
+mod families;
+mod generations;
+pub mod glob;
+pub mod keyspace;
+mod read;
 mod rules;
 pub mod settings;
 mod shard;
@@ -32,6 +38,8 @@ mod snapshot_tests;
 mod space;
 mod store;
 
+pub use generations::Generation;
+pub use read::{Ident, Read};
 pub use rules::{Rule, RuleSet};
 pub use space::Space;
-pub use store::{Fill, L1, Lookup, Settling, Unsettled};
+pub use store::{Counters, End, Fill, Held, L1, Lookup, Settling, Unsettled};

@@ -5,18 +5,23 @@ use std::thread;
 use std::time::Duration;
 
 use super::settings::Settings;
-use super::{Fill, L1, Space};
+use super::{End, Fill, L1, Space};
+use crate::resp::downgrade::Shape;
 
 const ROUNDS: u64 = 30_000;
 
 fn fill(l1: &L1, space: &Space, key: &[u8], version: u64) {
     let reply = format!("$20\r\n{version:020}\r\n");
+    let read = l1.value(key);
     let fill = Fill {
-        key,
+        read,
+        keys: &[read.key],
         reply: reply.as_bytes(),
+        shape: Shape::Generic,
         sent: 1,
-        pttl: -1,
+        end: End::Ttls(&[-1]),
         epoch: l1.epoch(),
+        keyspace: 0,
     };
     assert!(l1.fill(space, &fill));
 }
@@ -29,12 +34,11 @@ fn never_torn(change: impl Fn(&L1, &Space, &[u8]) + Sync) {
     let (hits, torn) = thread::scope(|scope| {
         let looking = scope.spawn(|| {
             let (mut hits, mut torn) = (0_u64, Vec::new());
-            let (x, y) = (l1.hash(b"x"), l1.hash(b"y"));
+            let reads = [l1.value(b"x"), l1.value(b"y")];
             while !over.load(Ordering::Relaxed) {
                 let mut out = Vec::new();
                 let drops = l1.drops();
-                let found = [(x, b"x"), (y, b"y")]
-                    .map(|(hash, key)| l1.get(&space, hash, key, 2, false, &mut out));
+                let found = reads.map(|read| l1.get(&space, &read, 2, None, &mut out));
                 if !found.contains(&super::Lookup::Miss) && l1.drops() == drops {
                     hits += 1;
                     let (first, second) = out.split_at(out.len() / 2);

@@ -123,7 +123,8 @@ fn slot(n: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use crate::l1::settings::Settings;
-    use crate::l1::{Fill, L1, Lookup};
+    use crate::l1::{End, Fill, L1, Lookup};
+    use crate::resp::downgrade::Shape;
 
     /// Whoever still looks up in a space that has ended finds nothing of the one that came after it.
     #[test]
@@ -132,16 +133,20 @@ mod tests {
         let ended = l1.add_space();
         l1.remove_space(&ended);
         let next = l1.add_space();
+        let read = l1.value(b"k");
         let fill = Fill {
-            key: b"k",
+            read,
+            keys: &[read.key],
             reply: b"$1\r\n1\r\n",
+            shape: Shape::Generic,
             sent: 1,
-            pttl: -1,
+            end: End::Ttls(&[-1]),
             epoch: l1.epoch(),
+            keyspace: 0,
         };
         assert!(l1.fill(&next, &fill));
-        let look = |space| l1.get(space, l1.hash(b"k"), b"k", 2, false, &mut Vec::new());
-        assert!(matches!(look(&next), Lookup::Hit(_)));
+        let look = |space| l1.get(space, &read, 2, None, &mut Vec::new());
+        assert!(matches!(look(&next), Lookup::Hit { .. }));
         assert_eq!(look(&ended), Lookup::Miss);
     }
 }

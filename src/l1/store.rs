@@ -8,15 +8,26 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
-use super::settings::{Admit, Mode, Settings};
-use super::shard::{ENTRY_OVERHEAD, Shard};
+use super::generations::{Generation, Generations};
+use super::keyspace::{Keyspaces, Refusal};
+use super::read::{Ident, Read};
+use super::settings::{Admit, Keyspace, Mode, Settings};
+use super::shard::{ENTRY_OVERHEAD, Entry, New, Shard};
 use super::{Rule, RuleSet, Space};
+use crate::resp::downgrade::{Downgrade, Shape};
+use crate::resp::encode;
+use crate::resp::frame::{FrameWalker, parse_integer};
 
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
-    /// The reply has been appended to the buffer; it is true until this time, in milliseconds of the boot clock, or a push.
-    Hit(u64),
+    /// The reply has been appended to the buffer.
+    Hit {
+        /// It is true until this time, in milliseconds of the boot clock, or a push.
+        until: u64,
+        /// The number of its key space.
+        keyspace: u8,
+    },
     /// No live entry.
     Miss,
 }
@@ -24,31 +35,49 @@ pub enum Lookup {
 /// A reply to be put in, with what decides whether it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Fill<'a> {
-    /// The key.
-    pub key: &'a [u8],
+    /// What it answers.
+    pub read: Read<'a>,
+    /// Hashes of all keys that were read, the read's own first.
+    pub keys: &'a [u64],
     /// The encoded reply, as the lane brought it.
     pub reply: &'a [u8],
+    /// How it differs in RESP2.
+    pub shape: Shape,
     /// When the read was sent, in milliseconds of the boot clock.
     pub sent: u64,
-    /// PTTL's reply: -1 no expiry, -2 no such key.
-    pub pttl: i64,
+    /// How long it is true.
+    pub end: End<'a>,
     /// [`L1::epoch`] when the read was sent.
     pub epoch: u64,
+    /// The number of its key space.
+    pub keyspace: u8,
 }
 
-/// The counters of an L1, for tests and for the side port.
+/// What is known of the time for which a reply is true.
+#[derive(Debug, Clone, Copy)]
+pub enum End<'a> {
+    /// PTTL's replies, one for each key: -1 no expiry, -2 no such key.
+    Ttls(&'a [i64]),
+    /// The read was a plain one, of a key that was held at the time.
+    Held(Held),
+}
+
+/// A key of which something is held, and which the server therefore tracks for as long as nothing drops it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    until: u64,
+    generation: Generation,
+}
+
+/// The counters of an L1 that belong to no key space, for tests and for the side port.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Reads answered from memory.
-    pub hits: AtomicU64,
-    /// Cacheable reads that went upstream.
-    pub misses: AtomicU64,
-    /// Replies put in.
-    pub fills: AtomicU64,
-    /// Fills refused, for whatever reason.
-    pub refused: AtomicU64,
     /// Keys named by pushes.
     pub invalidations: AtomicU64,
+    /// Keys dropped because a write of ours was about to be sent.
+    pub own_writes: AtomicU64,
+    /// Keys dropped by hand.
+    pub by_hand: AtomicU64,
     /// Null pushes and other drops of everything.
     pub clears: AtomicU64,
     /// Entries evicted.
@@ -125,7 +154,11 @@ pub struct L1 {
     barred: AtomicU32,
     drops: AtomicU64,
     epoch: AtomicU64,
+    generations: Generations,
     spaces: Mutex<Spaces>,
+    keyspaces: Keyspaces,
+    /// Keys whose hash, in its lowest 32 bits, is below this are cached.
+    sampled: AtomicU64,
     /// What happened.
     pub counters: Counters,
 }
@@ -141,6 +174,8 @@ impl L1 {
         };
         let each = settings.max_bytes / shards;
         Self {
+            keyspaces: Keyspaces::new(&settings),
+            sampled: AtomicU64::new(share(settings.sample)),
             shards: (0..shards).map(|_| Mutex::new(Shard::new(each))).collect(),
             settings,
             hasher: RandomState::default(),
@@ -148,6 +183,7 @@ impl L1 {
             barred: AtomicU32::new(0),
             drops: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            generations: Generations::default(),
             spaces: Mutex::default(),
             counters: Counters::default(),
         }
@@ -164,6 +200,34 @@ impl L1 {
     #[must_use]
     pub fn knocked_out(&self, rule: Rule) -> bool {
         RuleSet::has(self.settings.knocked_out, rule)
+    }
+
+    /// The key spaces, with what happened in each.
+    #[must_use]
+    pub fn keyspaces(&self) -> &Keyspaces {
+        &self.keyspaces
+    }
+
+    /// GET's read of a key.
+    #[inline]
+    #[must_use]
+    pub fn value<'a>(&self, key: &'a [u8]) -> Read<'a> {
+        let hash = self.hash(key);
+        Read {
+            key: hash,
+            hash,
+            ident: Ident::Value(key),
+        }
+    }
+
+    /// The read that is a command: its name, its first key, and its request behind the name.
+    #[must_use]
+    pub fn reply<'a>(&self, name: &'static str, key: &[u8], rest: &'a [u8]) -> Read<'a> {
+        Read {
+            key: self.hash(key),
+            hash: self.hasher.hash_one((name, rest)),
+            ident: Ident::Reply { name, rest },
+        }
     }
 
     /// The hash by which shards, stripes and the admission window know a key.
@@ -219,57 +283,91 @@ impl L1 {
         }
     }
 
-    /// Looks `key` up and appends its reply to `out` in the client's protocol. Ask [`Self::serving`] first.
+    /// Looks a read up and appends its reply to `out` in the client's protocol; `shape` says how its reply differs in
+    /// RESP2. Ask [`Self::serving`] first.
     #[inline]
     pub fn get(
         &self,
         space: &Space,
-        hash: u64,
-        key: &[u8],
+        read: &Read<'_>,
         now: u64,
-        resp2: bool,
+        resp2: Option<Shape>,
         out: &mut Vec<u8>,
     ) -> Lookup {
-        let mut shard = self.shard(hash).lock();
-        let Some(entry) = shard.get(space.id, hash, key, now) else {
+        let mut shard = self.shard(read.key).lock();
+        let Some(entry) = shard.get(space.id, read, now, &self.generations) else {
             return Lookup::Miss;
         };
-        match entry.reply() {
-            b"_\r\n" if resp2 => out.extend_from_slice(b"$-1\r\n"),
-            reply => out.extend_from_slice(reply),
+        match resp2 {
+            Some(shape) if !entry.is_same_in_both() => {
+                downgrade(entry.reply(), shape, out);
+            }
+            _ => out.extend_from_slice(entry.reply()),
         }
-        Lookup::Hit(entry.deadline())
+        Lookup::Hit {
+            until: entry.deadline(),
+            keyspace: entry.keyspace(),
+        }
     }
 
-    /// Whether `key` has a live entry.
+    /// Whether a read has a live entry.
     #[must_use]
-    pub fn contains(&self, space: &Space, hash: u64, key: &[u8], now: u64) -> bool {
-        let mut shard = self.shard(hash).lock();
-        shard.get(space.id, hash, key, now).is_some()
+    pub fn contains(&self, space: &Space, read: &Read<'_>, now: u64) -> bool {
+        let mut shard = self.shard(read.key).lock();
+        shard.get(space.id, read, now, &self.generations).is_some()
     }
 
-    /// Whether a read that missed should be a tracked one; notes the read.
+    /// Whether a read that missed should be a tracked one, by the policy of its key space; notes the read.
     #[must_use]
-    pub fn admits(&self, space: &Space, hash: u64) -> bool {
-        if self.settings.mode == Mode::Off || !space.is_tracked() {
+    pub fn admits(&self, space: &Space, read: &Read<'_>, policy: &Keyspace) -> bool {
+        if self.settings.mode == Mode::Off || !space.is_tracked() || !policy.cache {
             return false;
         }
-        let mut shard = self.shard(hash).lock();
-        (self.settings.admit == Admit::Always || shard.admits(hash)) && !shard.write_in_flight(hash)
+        if read.key & u64::from(u32::MAX) >= self.sampled.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut shard = self.shard(read.key).lock();
+        (policy.admit == Admit::Always || shard.admits(read.hash))
+            && !shard.write_in_flight(read.key)
+            && (policy.admit == Admit::Always || shard.pays(read.key))
+    }
+
+    /// Where the key of this hash stands: unchanged between two looks means that nothing dropped it in between.
+    #[must_use]
+    pub fn generation(&self, hash: u64) -> Generation {
+        self.generations.of(hash)
+    }
+
+    /// Whether a write of the key of this hash is in flight.
+    #[must_use]
+    pub fn write_in_flight(&self, hash: u64) -> bool {
+        self.shard(hash).lock().write_in_flight(hash)
+    }
+
+    /// Whether the server tracks `key` for the lane of `space` already, because something of it is held: then a plain
+    /// read can be put in.
+    #[must_use]
+    pub fn held(&self, space: &Space, hash: u64, key: &[u8], now: u64) -> Option<Held> {
+        let generation = self.generations.of(hash);
+        let shard = self.shard(hash).lock();
+        let until = shard.known_until(space.id, hash, key, now)?;
+        Some(Held { until, generation })
     }
 
     /// A write of `key` is about to be sent: drops its entry and refuses fills until [`Self::end_write`].
     pub fn begin_write(&self, hash: u64, key: &[u8]) {
         let mut shard = self.shard(hash).lock();
-        shard.remove(hash, key);
         shard.begin_write(hash);
+        self.generations.drop_key(hash);
+        shard.remove(hash, key);
     }
 
     /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
     pub fn begin_write_of(&self, hash: u64) {
         let mut shard = self.shard(hash).lock();
-        shard.remove_hash(hash);
         shard.begin_write(hash);
+        self.generations.drop_key(hash);
+        shard.remove_hash(hash);
     }
 
     /// L1 is known to have seen the write that began with the key of this hash.
@@ -294,6 +392,7 @@ impl L1 {
         let hash = self.hash(key);
         space.note_push(hash);
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+        self.generations.drop_key(hash);
         self.shard(hash).lock().remove(hash, key);
         self.moved_on();
     }
@@ -307,6 +406,7 @@ impl L1 {
     /// Drops everything.
     pub fn clear(&self) {
         self.counters.clears.fetch_add(1, Ordering::Relaxed);
+        self.generations.drop_all();
         for shard in &self.shards {
             shard.lock().clear();
         }
@@ -338,48 +438,104 @@ impl L1 {
         self.drops.load(Ordering::Acquire)
     }
 
-    /// Puts a reply in, unless a write is in flight for its key, its PTTL disagrees with it, or it was sent too long ago.
-    /// Whether it was put in.
+    /// Puts a reply in, unless a write of one of its keys is in flight, the upstream's word on their expiry disagrees with
+    /// it, or it was sent too long ago. Whether it was put in.
     pub fn fill(&self, space: &Space, fill: &Fill<'_>) -> bool {
-        let nil = fill.reply == b"_\r\n";
-        let cap = fill.sent
-            + u64::try_from(self.settings.entry_max_ttl.as_millis()).unwrap_or(u64::MAX / 2);
-        let deadline = match fill.pttl {
-            -2 if nil => cap,
-            -1 if !nil => cap,
-            ttl if ttl >= 0 && !nil => cap.min(fill.sent + ttl.unsigned_abs()),
-            _ if self.knocked_out(Rule::Pttl) => cap,
-            _ => return self.refuse(),
+        let refused = match self.try_fill(space, fill) {
+            Ok(()) => {
+                let counters = self.keyspaces.counters(fill.keyspace);
+                counters.fills.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            Err(refused) => refused,
         };
-        let deadline = if self.knocked_out(Rule::Pttl) {
-            cap
-        } else {
-            deadline
-        };
-        if fill.reply.len() > self.settings.max_entry_bytes {
-            return self.refuse();
+        self.keyspaces.refuse(fill.keyspace, refused);
+        false
+    }
+
+    fn try_fill(&self, space: &Space, fill: &Fill<'_>) -> Result<(), Refusal> {
+        let policy = self.keyspaces.policy(fill.keyspace);
+        let deadline = self.deadline(fill, policy)?;
+        if fill.reply.len() > policy.max_entry_bytes {
+            return Err(Refusal::Large);
         }
-        let hash = self.hash(fill.key);
-        let mut shard = self.shard(hash).lock();
+        let first = fill.read.key;
+        // Before it is seen whether a write of theirs is in flight: one that begins later moves them on.
+        let others = fill.keys.iter().filter(|&&hash| hash != first);
+        let joint: Vec<(u64, u32)> = others
+            .map(|&hash| (hash, self.generations.of_key(hash)))
+            .collect();
+        let in_flight = |hash: u64| {
+            self.shard(hash).lock().write_in_flight(hash) && !self.knocked_out(Rule::InFlight)
+        };
+        if joint.iter().any(|&(hash, _)| in_flight(hash)) {
+            return Err(Refusal::Written);
+        }
+        let same_in_both = is_same_in_both(fill.reply, fill.shape);
+        let mut shard = self.shard(first).lock();
         // Under the lock: a drop of everything raises the epoch first and then comes through each shard.
-        let stale = fill.epoch != self.epoch() || self.barred.load(Ordering::Acquire) > 0;
-        if stale || shard.write_in_flight(hash) && !self.knocked_out(Rule::InFlight) {
-            drop(shard);
-            return self.refuse();
+        if fill.epoch != self.epoch() {
+            return Err(Refusal::Pushed);
         }
-        let evicted = shard.insert(space.id, hash, fill.key, fill.reply, deadline);
+        if self.barred.load(Ordering::Acquire) > 0
+            || shard.write_in_flight(first) && !self.knocked_out(Rule::InFlight)
+        {
+            return Err(Refusal::Written);
+        }
+        if let End::Held(held) = fill.end
+            && held.generation != self.generations.of(first)
+        {
+            return Err(Refusal::Pushed);
+        }
+        let new = New {
+            space: space.id,
+            read: &fill.read,
+            reply: fill.reply,
+            joint: &joint,
+            same_in_both,
+            deadline,
+            keyspace: fill.keyspace,
+        };
+        let evicted = shard.insert(&new).ok_or(Refusal::Large)?;
         drop(shard);
         self.counters
             .evictions
             .fetch_add(evicted, Ordering::Relaxed);
-        self.counters.fills.fetch_add(1, Ordering::Relaxed);
-        true
+        Ok(())
     }
 
-    /// Counts a fill that was refused.
-    pub fn refuse(&self) -> bool {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        false
+    /// Until when a fill is true.
+    fn deadline(&self, fill: &Fill<'_>, policy: &Keyspace) -> Result<u64, Refusal> {
+        let longest = u64::try_from(policy.entry_max_ttl.as_millis()).unwrap_or(u64::MAX / 2);
+        let cap = fill.sent + longest;
+        let ttls = match fill.end {
+            End::Held(held) => return Ok(cap.min(held.until)),
+            End::Ttls(_) if self.knocked_out(Rule::Pttl) => return Ok(cap),
+            End::Ttls(ttls) => ttls,
+        };
+        if ttls.len() != fill.keys.len() {
+            return Err(Refusal::Expiry);
+        }
+        let nothing = is_nothing(fill.reply);
+        if nothing && !policy.negative && ttls.contains(&-2) {
+            return Err(Refusal::Negative);
+        }
+        let one = |&ttl: &i64| match ttl {
+            // What is said of a key that is not there is what would be said of none.
+            -2 if nothing => Some(cap),
+            -1 => Some(cap),
+            ttl if ttl >= 0 => Some(cap.min(fill.sent + ttl.unsigned_abs())),
+            _ => None,
+        };
+        // A key that a value was read from is there, and one that none was read from is not.
+        if let (Ident::Value(_), [ttl]) = (fill.read.ident, ttls)
+            && nothing != (*ttl == -2)
+        {
+            return Err(Refusal::Expiry);
+        }
+        let each: Option<Vec<u64>> = ttls.iter().map(one).collect();
+        let first = each.and_then(|each| each.into_iter().min());
+        first.ok_or(Refusal::Expiry)
     }
 
     /// No hits for anyone until the matching [`Self::open`].
@@ -404,20 +560,11 @@ impl L1 {
     /// Drops what is in `space`.
     pub fn clear_space(&self, space: &Space) {
         self.counters.clears.fetch_add(1, Ordering::Relaxed);
+        self.generations.drop_all();
         for shard in &self.shards {
             shard.lock().remove_space(space.id);
         }
         self.moved_on();
-    }
-
-    /// Counts hits and misses, once for each batch of commands.
-    pub fn count(&self, hits: u64, misses: u64) {
-        if hits > 0 {
-            self.counters.hits.fetch_add(hits, Ordering::Relaxed);
-        }
-        if misses > 0 {
-            self.counters.misses.fetch_add(misses, Ordering::Relaxed);
-        }
     }
 
     /// Entries and their accounted bytes.
@@ -429,26 +576,16 @@ impl L1 {
         })
     }
 
-    /// Every live entry: key and value, `None` for nil.
+    /// Every live entry: what would be asked for it, as a request, and the encoded reply.
     #[must_use]
-    pub fn entries(&self, now: u64) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub fn entries(&self, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            for entry in shard
-                .lock()
+            let shard = shard.lock();
+            let live = shard
                 .entries()
-                .filter(|entry| entry.deadline() > now)
-            {
-                let reply = entry.reply();
-                let value = reply
-                    .iter()
-                    .position(|&b| b == b'\n')
-                    .filter(|_| reply[0] == b'$');
-                all.push((
-                    entry.key().to_vec(),
-                    value.map(|lf| reply[lf + 1..reply.len() - 2].to_vec()),
-                ));
-            }
+                .filter(|entry| entry.deadline() > now && entry.is_joint_true(&self.generations));
+            all.extend(live.map(|entry| (request(entry), entry.reply().to_vec())));
         }
         all
     }
@@ -458,4 +595,76 @@ impl L1 {
     pub const fn entry_overhead() -> usize {
         ENTRY_OVERHEAD
     }
+}
+
+/// Below this are the lowest 32 bits of so many millionths of all hashes.
+fn share(millionths: u32) -> u64 {
+    (u64::from(millionths) << 32) / 1_000_000
+}
+
+/// Appends a reply as a RESP2 client gets it.
+fn downgrade(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
+    match reply {
+        b"_\r\n" if shape == Shape::Generic => out.extend_from_slice(b"$-1\r\n"),
+        _ => {
+            let mut downgrade = Downgrade::new(shape);
+            let walked = FrameWalker::default().walk(reply, &mut downgrade.into_buffer(out));
+            debug_assert!(
+                walked.is_ok_and(|walked| walked.done),
+                "it was walked before"
+            );
+        }
+    }
+}
+
+fn is_same_in_both(reply: &[u8], shape: Shape) -> bool {
+    match reply.first() {
+        Some(b'$' | b':' | b'+') => true,
+        Some(b'*') => {
+            let mut out = Vec::with_capacity(reply.len());
+            downgrade(reply, shape, &mut out);
+            out == reply
+        }
+        _ => false,
+    }
+}
+
+/// Whether a reply is what commands say of a key that is not there: null, 0, empty, `none`, and arrays of these.
+fn is_nothing(reply: &[u8]) -> bool {
+    let mut lines = reply.split(|&b| b == b'\n');
+    lines.next_back();
+    lines.all(|line| {
+        matches!(
+            line,
+            b"_\r" | b":0\r" | b"$0\r" | b"\r" | b"+none\r" | b"%0\r" | b"~0\r" | b"#f\r"
+        ) || line.first() == Some(&b'*')
+    })
+}
+
+/// What would be asked for an entry.
+fn request(entry: &Entry) -> Vec<u8> {
+    let ident = entry.ident();
+    let mut request = Vec::new();
+    if !entry.is_reply() {
+        encode::request(&mut request, &[b"GET", ident]);
+        return request;
+    }
+    let name = ident.iter().position(|&b| b == b'\r');
+    let (name, rest) = ident.split_at(name.unwrap_or(ident.len()));
+    let headers = || -> Option<u64> {
+        // Each argument has a header line and a body that may hold anything.
+        let (mut at, mut arguments) = (2, 1);
+        while at < rest.len() {
+            let line = rest[at..].iter().position(|&b| b == b'\r')?;
+            let length = parse_integer(&rest[at + 1..at + line])?;
+            at += line + 2 + usize::try_from(length).ok()? + 2;
+            arguments += 1;
+        }
+        Some(arguments)
+    };
+    encode::header(&mut request, b'*', headers().unwrap_or_default());
+    encode::header(&mut request, b'$', name.len() as u64);
+    request.extend_from_slice(name);
+    request.extend_from_slice(rest);
+    request
 }

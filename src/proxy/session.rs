@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 
 use self::link::Bound;
 use self::partial::Partial;
-use self::reads::Deferred;
+use self::reads::{Deferred, Tally};
 use super::own::Own;
 use super::registry::Sessions;
 use super::settings::{Causality, Settings, Sharing};
@@ -38,6 +38,7 @@ use crate::resp::request::RequestScanner;
 use crate::upstream::Pending;
 use crate::upstream::buffers::Share;
 use crate::upstream::clock::now_ms;
+use crate::upstream::flights::Flight;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
@@ -122,6 +123,8 @@ pub struct Session<S> {
     /// Lane commands to be submitted at the end of the pass.
     bytes: Vec<u8>,
     batch: Vec<Pending>,
+    /// The read of the batch that others may join once it is submitted.
+    flight: Option<Arc<Flight>>,
     /// The newest GET that was sent, while it may have to be sent again.
     repeat: Vec<u8>,
     /// The same of what is queued and not submitted.
@@ -146,8 +149,7 @@ pub struct Session<S> {
     client_gone: bool,
     closing: bool,
     now: u64,
-    hits: u64,
-    misses: u64,
+    tally: Tally,
     opened: u64,
     peer: Peer,
     idle_timeout: Option<Duration>,
@@ -188,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             id,
             sessions: Arc::clone(sessions),
             numbered: false,
-            l1_on: l1.settings().mode == Mode::On,
+            l1_on: l1.settings().mode != Mode::Off,
             l1,
             dedicated: settings.sharing == Sharing::Dedicated,
             scripts_by_lane: settings.scripts_by_lane,
@@ -210,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             written: 0,
             bytes: Vec::new(),
             batch: Vec::new(),
+            flight: None,
             repeat: Vec::new(),
             queued_repeat: Vec::new(),
             sent: 0,
@@ -227,8 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             client_gone: false,
             closing: false,
             now,
-            hits: 0,
-            misses: 0,
+            tally: Tally::default(),
             opened: now,
             peer,
             idle_timeout: settings.idle_timeout,
@@ -332,18 +334,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         Ok(progress.then_some(false))
-    }
-
-    fn count(&mut self) {
-        if self.hits + self.misses > 0 {
-            if let Some(seat) = self.seat.as_ref().filter(|_| self.hits > 0) {
-                seat.space().note_use();
-            }
-            self.l1.count(
-                std::mem::take(&mut self.hits),
-                std::mem::take(&mut self.misses),
-            );
-        }
     }
 }
 

@@ -141,6 +141,7 @@ impl<'a> Driver<'a> {
                 repeatable: false,
                 reads: None,
                 op: Op::Probe,
+                extra: None,
             }];
             // A lane that has just closed needs no sign of life.
             let _ = self.lane.submit(&mut bytes, &mut pending);

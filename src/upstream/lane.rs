@@ -25,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use super::clock::now_ms;
 use super::connect::{ConnectError, LaneConnection, open_lane};
 use super::driver::Driver;
+use super::flights::Flights;
 use super::identity::LaneKey;
 use super::lanes::Lanes;
 use super::mailbox::Mailbox;
@@ -66,6 +67,7 @@ pub struct Lane {
     key: LaneKey,
     lanes: Arc<Lanes>,
     space: Arc<Space>,
+    flights: Arc<Flights>,
     queue: Mutex<Queue>,
     /// Bytes in the queue.
     backlog: AtomicUsize,
@@ -96,6 +98,7 @@ impl Lane {
         Self {
             key,
             space: lanes.l1().add_space(),
+            flights: Arc::default(),
             lanes,
             queue: Mutex::new(queue),
             backlog: AtomicUsize::new(0),
@@ -121,6 +124,12 @@ impl Lane {
     #[must_use]
     pub fn lanes(&self) -> &Arc<Lanes> {
         &self.lanes
+    }
+
+    /// The reads under way on it that sessions may share.
+    #[must_use]
+    pub fn flights(&self) -> &Flights {
+        &self.flights
     }
 
     /// The part of L1 that it fills.
@@ -261,6 +270,7 @@ impl Lane {
                 repeatable: false,
                 reads: None,
                 op: Op::Marker(settling),
+                extra: None,
             });
             let wake = !std::mem::replace(&mut queue.woken, true);
             drop(queue);
@@ -436,6 +446,7 @@ impl Lane {
             space: Arc::clone(&self.space),
             large: Arc::clone(&lanes.large),
             buffers: Arc::clone(&lanes.buffers),
+            flights: Arc::clone(&self.flights),
             output_limit: lanes.settings().output_limit,
             large_reply: lanes.settings().large_reply,
         };

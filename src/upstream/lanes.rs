@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -89,6 +89,8 @@ pub struct Lanes {
     breaker: Mutex<Breaker>,
     hello: Mutex<Arc<Hello>>,
     learned: Mutex<Arc<Learned>>,
+    /// The upstream has no expiries of hash fields.
+    no_field_ttls: AtomicBool,
     registry: Mutex<Registry>,
     up: Mutex<Vec<Arc<Lane>>>,
     up_count: AtomicUsize,
@@ -116,6 +118,7 @@ impl Lanes {
             breaker,
             hello: Mutex::default(),
             learned: Mutex::default(),
+            no_field_ttls: AtomicBool::new(false),
             registry: Mutex::default(),
             up: Mutex::default(),
             up_count: AtomicUsize::new(0),
@@ -182,7 +185,15 @@ impl Lanes {
         Arc::clone(&self.learned.lock())
     }
 
+    /// Whether the fields of a hash may end one by one, as far as is known.
+    #[must_use]
+    pub fn has_field_ttls(&self) -> bool {
+        !self.no_field_ttls.load(Ordering::Acquire)
+    }
+
     pub(super) fn learn(&self, learned: Learned) {
+        let none = !learned.is_empty() && !learned.names("hpttl");
+        self.no_field_ttls.store(none, Ordering::Release);
         *self.learned.lock() = Arc::new(learned);
     }
 

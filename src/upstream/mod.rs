@@ -19,6 +19,7 @@ pub mod buffers;
 pub mod clock;
 pub mod connect;
 mod driver;
+pub mod flights;
 pub mod identity;
 pub mod lane;
 pub mod lanes;
@@ -32,4 +33,4 @@ mod reader;
 pub mod settings;
 mod tls;
 
-pub use pending::{ExecBlock, FillKeys, Keys, Op, Pending, refuse};
+pub use pending::{ExecBlock, Extra, FillKeys, Filled, Keys, Op, Pending, Predicted, refuse};

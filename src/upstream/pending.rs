@@ -2,20 +2,69 @@
 
 use std::sync::Arc;
 
+use super::flights::{Flight, Joined};
 use super::mailbox::Mailbox;
-use crate::l1::{L1, Settling, Unsettled};
+use crate::l1::{Held, L1, Settling, Unsettled};
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 
-/// The keys of a tracked read, in the order of its arguments.
+/// What a read puts into L1.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// A key's value.
+    Value,
+    /// The values of its keys: its reply is an array with an element a key.
+    Values,
+    /// Its reply, as that of a command.
+    Reply {
+        /// The command's name, in upper case.
+        name: &'static str,
+        /// The request behind its name.
+        rest: Box<[u8]>,
+    },
+}
+
+/// A read that is put into L1.
 #[derive(Debug)]
 pub struct FillKeys {
-    /// The keys.
+    /// Its keys, in the order of its arguments.
     pub keys: Vec<Box<[u8]>>,
-    /// The read is an MGET: its reply is an array with an element a key.
-    pub array: bool,
+    /// What goes in.
+    pub filled: Filled,
+    /// Something of its key was held when it was sent, so that it went without CACHING and PTTL.
+    pub held: Option<Held>,
     /// L1's epoch when it was sent.
     pub epoch: u64,
+}
+
+/// What L1 would have answered a read that the upstream answers.
+#[derive(Debug)]
+pub struct Predicted {
+    /// The encoded reply.
+    pub reply: Vec<u8>,
+    /// Hash of its key.
+    pub key: u64,
+    /// The lane's pushes before L1 was asked.
+    pub pushes: u64,
+    /// The number of its key space.
+    pub keyspace: u8,
+}
+
+/// What few commands have.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// Other sessions may share its reply.
+    pub flight: Option<Arc<Flight>>,
+    /// Its reply is compared with this.
+    pub predicted: Option<Predicted>,
+}
+
+impl Extra {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flight.is_none() && self.predicted.is_none()
+    }
 }
 
 /// A transaction that went down the lane as one block.
@@ -50,7 +99,7 @@ pub enum Op {
     ScriptEnd,
     /// EXEC's reply: its elements are converted each by its command, and the writes are released behind it.
     Exec(Arc<ExecBlock>),
-    /// CACHING's reply, the read's, which goes to the session, and one PTTL's for each key.
+    /// CACHING's reply, the read's, which goes to the session, and one PTTL's for each key; or the read's alone.
     Fill(Box<FillKeys>),
     /// A reply to nobody, which says that L1 has seen all that came before on this lane.
     Marker(Option<Arc<Settling>>),
@@ -100,6 +149,8 @@ pub struct Pending {
     pub reads: Option<u64>,
     /// What its reply does.
     pub op: Op,
+    /// What few commands have.
+    pub extra: Option<Box<Extra>>,
 }
 
 /// Answers commands that were never sent with an error.
@@ -127,6 +178,10 @@ pub(super) fn fail_one(
         Op::Exec(block) => unsettled.hashes.extend_from_slice(block.keys.as_slice()),
         Op::Marker(_) | Op::Relay | Op::Script | Op::ScriptEnd | Op::Fill(_) | Op::Probe => {}
     }
+    let flight = pending.extra.and_then(|extra| extra.flight);
+    for joined in flight.map(|flight| flight.take()).unwrap_or_default() {
+        fail_joined(&joined, error);
+    }
     let Some(session) = pending.session else {
         return;
     };
@@ -140,4 +195,13 @@ pub(super) fn fail_one(
     mail.fences += u64::from(marker);
     drop(mail);
     session.wake();
+}
+
+/// The same for a session that shares another's read.
+pub(super) fn fail_joined(joined: &Joined, error: &str) {
+    let mut mail = joined.session.lock();
+    encode::error(&mut mail.out, error);
+    mail.answered += 1;
+    drop(mail);
+    joined.session.wake();
 }

@@ -10,19 +10,23 @@ use std::sync::Arc;
 
 use self::filling::{Filling, Late};
 use self::relay::Reply;
+use self::shared::Shared;
 use super::buffers::Buffers;
 use super::connect::Hello;
+use super::flights::Flights;
 use super::large::LargeKeys;
 use super::mailbox::Mailbox;
-use super::pending::fail_one;
+use super::pending::{fail_joined, fail_one};
 use super::push::{Applying, PushSink};
 use super::{Keys, Op, Pending};
+use crate::l1::keyspace::Refusal;
 use crate::l1::{L1, Rule, Space, Unsettled};
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, FrameWalker};
 
 mod filling;
 mod relay;
+mod shared;
 
 /// Why a lane came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Surroundings {
     pub large: Arc<LargeKeys>,
     /// What all clients' buffers hold.
     pub buffers: Arc<Buffers>,
+    /// The lane's reads that sessions share.
+    pub flights: Arc<Flights>,
     /// Most bytes of replies kept for one client.
     pub output_limit: usize,
     /// A reply that announces more than this is large.
@@ -67,6 +73,8 @@ pub struct Reader {
     space: Arc<Space>,
     large: Arc<LargeKeys>,
     buffers: Arc<Buffers>,
+    flights: Arc<Flights>,
+    shared: Shared,
     role: String,
     output_limit: usize,
     large_reply: usize,
@@ -92,6 +100,8 @@ impl Reader {
             space: surroundings.space,
             large: surroundings.large,
             buffers: surroundings.buffers,
+            flights: surroundings.flights,
+            shared: Shared::default(),
             role,
             output_limit: surroundings.output_limit,
             large_reply: surroundings.large_reply,
@@ -171,7 +181,7 @@ impl Reader {
             }) = poison
                 && (sink.flushed || fill.keys.iter().any(|key| sink.named.contains(key)))
             {
-                self.filling.poison();
+                self.filling.refuse(Refusal::Pushed);
             }
             sink.named.clear();
             if !self.walker.in_frame() {
@@ -186,7 +196,7 @@ impl Reader {
         };
         let relays = match &head.op {
             Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Script => true,
-            Op::Fill(_) => self.filling.is_reading(),
+            Op::Fill(fill) => fill.held.is_some() || self.filling.is_reading(),
             Op::Marker(_) | Op::ScriptEnd | Op::Probe => false,
         };
         if relays {
@@ -212,15 +222,13 @@ impl Reader {
             .expect("a reply has ended, so a command was pending");
         self.space.prove(head.sent);
         if let Op::Fill(fill) = &head.op {
-            if self.filling.is_asking()
+            if fill.held.is_none()
+                && self.filling.is_asking()
                 && let Some(reason) = parts.error()
             {
                 refused_caching(&self.space, &reason);
             }
-            if !self
-                .filling
-                .advance(&parts, !error.is_empty(), fill.keys.len())
-            {
+            if !self.filling.advance(&parts, !error.is_empty(), fill) {
                 return self.judge(&error);
             }
         }
@@ -243,7 +251,7 @@ impl Reader {
             }
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
-                self.fill(&fill, &filling, head.sent);
+                self.fill(&fill, &filling, head.shape, head.sent);
             }
             Op::Marker(settling) => {
                 drop(settling);
@@ -291,6 +299,9 @@ impl Reader {
     pub fn fail(&mut self, error: &str) -> Unsettled {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         let partial = self.reply.relayed;
+        for joined in std::mem::take(&mut self.shared).into_joined() {
+            fail_joined(&joined, error);
+        }
         for (at, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             if let (Op::ScriptEnd, Some(session)) = (&pending.op, &pending.session) {
                 self.release_script(session);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::l1::settings::{Admit, Settings};
 use crate::l1::{Lookup, RuleSet};
-use crate::upstream::FillKeys;
+use crate::upstream::{FillKeys, Filled};
 
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
 
@@ -19,6 +19,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         l1,
         large: Arc::default(),
         buffers: Arc::new(Buffers::new(1 << 20)),
+        flights: Arc::default(),
         output_limit: 1 << 20,
         large_reply: 1 << 10,
     };
@@ -26,7 +27,8 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
     let session: Arc<Mailbox> = Arc::default();
     let keys = FillKeys {
         keys: vec![b"k".as_slice().into()],
-        array: false,
+        filled: Filled::Value,
+        held: None,
         epoch: 0,
     };
     reader.pending.push_back(Pending {
@@ -38,6 +40,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         repeatable: true,
         reads: None,
         op: Op::Fill(Box::new(keys)),
+        extra: None,
     });
     (reader, session)
 }
@@ -54,9 +57,8 @@ fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
 }
 
 fn holds(reader: &Reader) -> bool {
-    let hash = reader.l1.hash(b"k");
     let (l1, space) = (&reader.l1, &reader.space);
-    l1.get(space, hash, b"k", 2, true, &mut Vec::new()) != Lookup::Miss
+    l1.get(space, &l1.value(b"k"), 2, None, &mut Vec::new()) != Lookup::Miss
 }
 
 fn after(parts: &[&[u8]], rules: RuleSet, step: usize) -> bool {

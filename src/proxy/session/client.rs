@@ -94,14 +94,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.out.capacity() > KEPT {
                 self.out = Vec::new();
             }
-        } else if self.out.len() - self.written > self.lanes.settings().output_limit {
-            tracing::warn!(
-                session = self.id,
-                "client cut off: more than output_limit was waiting for it"
-            );
+        } else if let Some(reason) = self.is_too_far_behind() {
+            tracing::warn!(session = self.id, reason, "client cut off");
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(progress)
+    }
+
+    /// Why its client has to be cut off, if it has.
+    fn is_too_far_behind(&self) -> Option<&'static str> {
+        let waiting = self.out.len() - self.written;
+        if waiting > self.lanes.settings().output_limit {
+            Some("more than output_limit was waiting for it")
+        } else if waiting > OUTPUT_WINDOW && self.lanes.buffers.is_over() {
+            Some("all clients together had more than max_buffer_bytes waiting")
+        } else {
+            None
+        }
     }
 
     /// Tells what its buffers hold.

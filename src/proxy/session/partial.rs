@@ -8,6 +8,7 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
+use super::reads::{Asked, Wanted};
 use crate::l1::{Lookup, Rule};
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
@@ -41,7 +42,8 @@ impl Partial {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sends for the keys that L1 lacks; false, and nothing done, if it has none of them.
-    pub(super) fn ask_for_missing(&mut self, request: &[u8], keys: &[Range<usize>]) -> bool {
+    pub(super) fn ask_for_missing(&mut self, asked: Asked<'_>) -> bool {
+        let Asked { request, args, .. } = asked;
         let Some(seat) = &self.seat else {
             return false;
         };
@@ -49,16 +51,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (pushes, epoch, all) = (space.push_count(), self.l1.epoch(), self.l1.drops());
         let (mut had, mut hashes, mut until) = (Vec::new(), Vec::new(), u64::MAX);
         let mut missing: Vec<&[u8]> = vec![b"MGET"];
-        for key in keys {
+        for key in &args[1..] {
             let key = &request[key.clone()];
-            let hash = self.l1.hash(key);
+            let read = self.l1.value(key);
             let mut value = Vec::new();
-            match self
-                .l1
-                .get(space, hash, key, self.now, self.resp2, &mut value)
-            {
-                Lookup::Hit(end) => {
-                    hashes.push(hash);
+            let shape = self.resp2.then_some(Shape::Generic);
+            match self.l1.get(space, &read, self.now, shape, &mut value) {
+                Lookup::Hit { until: end, .. } => {
+                    hashes.push(read.key);
                     until = until.min(end);
                     had.push(Some(value));
                 }
@@ -71,12 +71,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if hashes.is_empty() || missing.len() == 1 || self.l1.drops() != all {
             return false;
         }
-        self.misses += 1;
         let mut ask = Vec::new();
         encode::request(&mut ask, &missing);
         let mut at = ask.len();
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        for key in missing[1..].iter().rev() {
+        let mut ranges: Vec<Range<usize>> = Vec::with_capacity(missing.len());
+        for key in missing.iter().rev() {
             let end = at - 2;
             ranges.push(end - key.len()..end);
             at = end - key.len() - format!("${}\r\n", key.len()).len();
@@ -94,7 +93,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         // The reply is put together here, and only then left out if nobody wants it.
         let silent = std::mem::take(&mut self.silent);
-        self.send_read(&ask, &ranges, true);
+        let ask = Asked {
+            request: &ask,
+            args: &ranges,
+            wanted: Wanted::Values,
+        };
+        self.send_read(ask, None, false);
         self.silent = silent;
         true
     }

@@ -11,7 +11,7 @@ use crate::command::Row;
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::Closed;
 use crate::upstream::lanes::Seat;
-use crate::upstream::{Op, Pending};
+use crate::upstream::{Extra, Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Leaves a lane that is late or retired, once nothing is outstanding on it.
@@ -60,7 +60,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         std::mem::swap(&mut self.repeat, &mut self.queued_repeat);
         while let Some(seat) = &self.seat {
             match seat.submit(&mut self.bytes, &mut self.batch) {
-                Ok(()) => return,
+                Ok(()) => {
+                    if let Some(flight) = self.flight.take() {
+                        seat.flights().add(flight);
+                    }
+                    return;
+                }
                 // It has closed because nothing was outstanding on it, of this session either.
                 Err(Closed) => match self.lanes.fresh(seat, &Handle::current()) {
                     Some(fresh) => self.sit(fresh),
@@ -82,6 +87,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         shape: Shape,
         op: Op,
     ) {
+        self.queue_read(request, repeatable, reads, shape, op, None);
+    }
+
+    /// The same with what few commands have.
+    pub(super) fn queue_read(
+        &mut self,
+        request: &[u8],
+        repeatable: bool,
+        reads: Option<u64>,
+        shape: Shape,
+        op: Op,
+        extra: Option<Box<Extra>>,
+    ) {
         self.sent += 1;
         if repeatable {
             self.queued_repeat.clear();
@@ -97,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             repeatable: repeatable && !self.silent,
             reads,
             op,
+            extra,
         });
     }
 
@@ -113,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             repeatable: false,
             reads: None,
             op: Op::ScriptEnd,
+            extra: None,
         });
     }
 

@@ -1,27 +1,102 @@
-//! Cacheable reads: from L1 now, from L1 when their turn comes, or from the lane.
+//! Cacheable reads: from L1 now, from L1 when their turn comes, with somebody else's read, or from the lane.
 
 use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::requests::ANSWERED;
 use super::{Flow, Session};
-use crate::l1::{Lookup, Rule};
+use crate::command::Row;
+use crate::l1::settings::{FieldTtls, Keyspace, Mode};
+use crate::l1::{Lookup, Read, Rule};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
-use crate::upstream::{FillKeys, Op};
+use crate::upstream::flights::{Flight, Join};
+use crate::upstream::{Extra, FillKeys, Filled, Op, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
 
+/// What kind of reply a cacheable read asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// GET's.
+    Value,
+    /// MGET's.
+    Values,
+    /// Another command's.
+    Reply(&'static Row),
+}
+
 /// A cacheable read that waits for its turn behind outstanding replies.
 pub(super) struct Deferred {
     request: Vec<u8>,
-    keys: Vec<Range<usize>>,
-    array: bool,
+    args: Vec<Range<usize>>,
+    wanted: Wanted,
     silent: bool,
     /// What L1 said when it came; used by a knock-out alone.
     captured: Option<Vec<u8>>,
+}
+
+/// A cacheable read in hand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a [u8],
+    pub(super) args: &'a [Range<usize>],
+    pub(super) wanted: Wanted,
+}
+
+impl<'a> Asked<'a> {
+    fn is_value(&self) -> bool {
+        matches!(self.wanted, Wanted::Value)
+    }
+
+    fn shape(&self) -> Shape {
+        match self.wanted {
+            Wanted::Value | Wanted::Values => Shape::Generic,
+            Wanted::Reply(row) => row.shape(self.args.len()),
+        }
+    }
+
+    /// The keys; none where they cannot be told.
+    fn keys(&self) -> Vec<&'a [u8]> {
+        match self.wanted {
+            Wanted::Value | Wanted::Values => {
+                let keys = self.args[1..].iter();
+                keys.map(|key| &self.request[key.clone()]).collect()
+            }
+            Wanted::Reply(row) => row
+                .keys(self.request, self.args)
+                .map_or_else(Vec::new, |keys| {
+                    keys.map(|at| &self.request[self.args[at].clone()])
+                        .collect()
+                }),
+        }
+    }
+
+    fn first_key(&self) -> Option<&'a [u8]> {
+        let at = match self.wanted {
+            Wanted::Value | Wanted::Values => 1,
+            Wanted::Reply(row) => row.keys(self.request, self.args)?.next()?,
+        };
+        Some(&self.request[self.args.get(at)?.clone()])
+    }
+
+    /// What stands behind the command's name.
+    fn rest(&self) -> &'a [u8] {
+        &self.request[self.args[0].end..]
+    }
+}
+
+/// Hits and misses of a pass, while they are of one key space.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    keyspace: u8,
+    hits: u64,
+    misses: u64,
+    /// There were hits since this was last asked.
+    used: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -33,17 +108,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.last_in_hand = false;
         self.deferred_bytes = 0;
         // With the list taken, the first is looked up at once; one that misses makes those behind it wait again.
-        for read in std::mem::take(&mut self.deferred) {
+        let mut reads = std::mem::take(&mut self.deferred).into_iter();
+        let enough = self.out.len() + ANSWERED;
+        while self.out.len() < enough
+            && let Some(read) = reads.next()
+        {
             let before = self.out.len();
             self.silent = read.silent;
+            let asked = Asked {
+                request: &read.request,
+                args: &read.args,
+                wanted: read.wanted,
+            };
             match read.captured {
                 Some(captured) => self.out.extend_from_slice(&captured),
-                None => self.look_up(&read.request, &read.keys, read.array),
+                None => self.look_up(asked),
             }
             if read.silent {
                 self.out.truncate(before);
             }
         }
+        self.deferred.extend(reads);
     }
 
     /// Sends the reads that waited, because a later lane command is about to be sent.
@@ -54,30 +139,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silent = self.silent;
         self.deferred_bytes = 0;
         for read in std::mem::take(&mut self.deferred) {
-            self.misses += 1;
             self.silent = read.silent;
-            let reads = (!read.array).then(|| self.l1.hash(&read.request[read.keys[0].clone()]));
-            self.queue(&read.request, !read.array, reads, Shape::Generic, Op::Relay);
+            let asked = Asked {
+                request: &read.request,
+                args: &read.args,
+                wanted: read.wanted,
+            };
+            let keyspace = self.keyspace(&asked);
+            self.note(keyspace, false);
+            self.send_plain(asked, None);
         }
         self.silent = silent;
     }
 
     /// A cacheable read.
-    pub(super) fn read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) -> Flow {
-        if !array
-            && self
-                .lanes
-                .large
-                .contains(self.l1.hash(&request[keys[0].clone()]))
+    pub(super) fn read(&mut self, asked: Asked<'_>) -> Flow {
+        if !matches!(asked.wanted, Wanted::Values)
+            && let Some(key) = asked.first_key()
         {
-            return self.read_large(request, &keys[0]);
+            let hash = self.l1.hash(key);
+            if self.lanes.large.contains(hash) {
+                return self.read_large(asked.request, hash);
+            }
         }
-        self.look_up(request, keys, array);
+        self.look_up(asked);
         Flow::Done
     }
 
     /// A read of a key that was seen to be large goes over an own connection, where back-pressure reaches the upstream.
-    pub(super) fn read_large(&mut self, request: &[u8], key: &Range<usize>) -> Flow {
+    pub(super) fn read_large(&mut self, request: &[u8], hash: u64) -> Flow {
         if !self.lane_idle() {
             return Flow::Hold;
         }
@@ -85,14 +175,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && let Some(own) = &mut self.own
         {
             own.send(request);
-            let hash = self.l1.hash(&request[key.clone()]);
             own.expect(Expect::LargeRead(hash), self.silent);
         }
         Flow::Done
     }
 
     /// From L1 now, from L1 when its turn comes, or from the lane.
-    fn look_up(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
+    fn look_up(&mut self, asked: Asked<'_>) {
         let Some(seat) = &self.seat else {
             return;
         };
@@ -100,96 +189,308 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // A lane that was left has not read what the one in its place has shown to others.
         let serving =
             self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
-        if serving && self.sent == self.answered && self.deferred.is_empty() {
-            if self.answer(request, keys, array) {
-                self.hits += 1;
+        let idle = self.sent == self.answered && self.deferred.is_empty();
+        let mut predicted = None;
+        if serving && self.l1.settings().mode == Mode::Shadow {
+            predicted = self.predict(asked);
+        } else if serving && idle {
+            if let Some(keyspace) = self.answer(asked) {
+                self.note(keyspace, true);
                 return;
             }
-            if array && self.last_in_hand && self.ask_for_missing(request, keys) {
+            if matches!(asked.wanted, Wanted::Values)
+                && self.last_in_hand
+                && self.ask_for_missing(asked)
+            {
                 return;
             }
-        } else if serving
-            && self.deferred_bytes <= DEFERRED_WINDOW
-            && keys.iter().all(|key| {
-                let key = &request[key.clone()];
-                self.l1.contains(space, self.l1.hash(key), key, self.now)
-            })
-        {
+            if self.join(asked) {
+                return;
+            }
+        } else if serving && self.deferred_bytes <= DEFERRED_WINDOW && self.has_all(asked) {
             let captured = self.l1.knocked_out(Rule::WaitingHit).then(|| {
                 let before = self.out.len();
-                self.answer(request, keys, array);
+                self.answer(asked);
                 self.out.split_off(before)
             });
-            self.deferred_bytes += request.len();
+            self.deferred_bytes += asked.request.len();
             self.deferred.push(Deferred {
-                request: request.to_vec(),
-                keys: keys.to_vec(),
-                array,
+                request: asked.request.to_vec(),
+                args: asked.args.to_vec(),
+                wanted: asked.wanted,
                 silent: self.silent,
                 captured,
             });
             return;
         }
         self.flush_deferred();
-        self.misses += 1;
-        self.send_read(request, keys, array);
+        self.send_read(asked, predicted, serving && idle);
     }
 
-    /// Sends a read that missed, as a fill where that pays.
-    pub(super) fn send_read(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) {
-        let reads = (!array).then(|| self.l1.hash(&request[keys[0].clone()]));
-        let admitted = self.l1_on
-            && self.seat.as_ref().is_some_and(|seat| {
-                let space = seat.space();
-                let admits = |key: &&Range<usize>| {
-                    self.l1
-                        .admits(space, self.l1.hash(&request[(*key).clone()]))
-                };
-                // Every key notes the read.
-                keys.iter().filter(admits).count() > 0
-            });
-        if !admitted {
-            self.queue(request, !array, reads, Shape::Generic, Op::Relay);
+    /// The L1 reads that a request consists of.
+    fn reads<'a>(&self, asked: Asked<'a>) -> impl Iterator<Item = Read<'a>> {
+        let reply = match asked.wanted {
+            Wanted::Reply(row) => asked
+                .first_key()
+                .map(|key| self.l1.reply(row.name, key, asked.rest())),
+            Wanted::Value | Wanted::Values => None,
+        };
+        let keys = match asked.wanted {
+            Wanted::Value | Wanted::Values => &asked.args[1..],
+            Wanted::Reply(_) => &[],
+        };
+        let l1 = &self.l1;
+        let values = keys
+            .iter()
+            .map(move |key| l1.value(&asked.request[key.clone()]));
+        reply.into_iter().chain(values)
+    }
+
+    fn has_all(&self, asked: Asked<'_>) -> bool {
+        self.seat.as_ref().is_some_and(|seat| {
+            let held = |read| self.l1.contains(seat.space(), &read, self.now);
+            self.reads(asked).all(held)
+        })
+    }
+
+    /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
+    /// be answered out of its turn.
+    fn join(&mut self, asked: Asked<'_>) -> bool {
+        if matches!(asked.wanted, Wanted::Values) || self.silent || !self.batch.is_empty() {
+            return false;
+        }
+        let (Some(seat), Some(read)) = (&self.seat, self.reads(asked).next()) else {
+            return false;
+        };
+        let join = Join {
+            session: &self.mailbox,
+            resp2: self.resp2.then(|| asked.shape()),
+            repeatable: asked.is_value(),
+            now: self.now,
+        };
+        if self.l1.write_in_flight(read.key) || !seat.flights().join(&self.l1, &read, &join) {
+            return false;
+        }
+        self.sent += 1;
+        self.repeat.clear();
+        self.repeat.extend_from_slice(asked.request);
+        let keyspace = self.keyspace(&asked);
+        self.note(keyspace, false);
+        true
+    }
+
+    /// What L1 would say.
+    fn predict(&self, asked: Asked<'_>) -> Option<Predicted> {
+        let space = self.seat.as_ref()?.space();
+        let pushes = space.push_count();
+        let mut read = self.reads(asked);
+        let (read, None) = (read.next()?, read.next()) else {
+            return None;
+        };
+        let mut reply = Vec::new();
+        match self.l1.get(space, &read, self.now, None, &mut reply) {
+            Lookup::Hit { keyspace, .. } => Some(Predicted {
+                reply,
+                key: read.key,
+                pushes,
+                keyspace,
+            }),
+            Lookup::Miss => None,
+        }
+    }
+
+    fn keyspace(&self, asked: &Asked<'_>) -> u8 {
+        let keyspaces = self.l1.keyspaces();
+        asked.first_key().map_or(0, |key| keyspaces.of(key))
+    }
+
+    /// Sends a read that missed, as a fill where that pays; others may join it if it may be `shared`.
+    pub(super) fn send_read(
+        &mut self,
+        asked: Asked<'_>,
+        predicted: Option<Predicted>,
+        shared: bool,
+    ) {
+        let keyspace = self.keyspace(&asked);
+        self.note(keyspace, false);
+        let mut extra = Extra {
+            predicted,
+            ..Extra::default()
+        };
+        if shared && self.batch.is_empty() && !matches!(asked.wanted, Wanted::Values) {
+            let read = self.reads(asked).next();
+            let flight = read.map(|read| Flight::new(&self.l1, &read, self.now));
+            extra.flight.clone_from(&flight);
+            self.flight = flight;
+        }
+        let extra = (!extra.is_empty()).then(|| Box::new(extra));
+        let Some(fill) = self.fill(asked, keyspace) else {
+            self.send_plain(asked, extra);
             return;
-        }
-        let keys: Vec<Box<[u8]>> = keys.iter().map(|key| request[key.clone()].into()).collect();
-        self.bytes
-            .extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n");
+        };
         let mut ttls = Vec::new();
-        for key in &keys {
-            encode::request(&mut ttls, &[b"PTTL", key]);
+        if fill.held.is_none() {
+            self.bytes
+                .extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n");
+            for key in &fill.keys {
+                encode::request(&mut ttls, &[b"PTTL", key]);
+            }
         }
-        let epoch = self.l1.epoch();
-        let fill = Op::Fill(Box::new(FillKeys { keys, array, epoch }));
-        self.queue(request, !array, reads, Shape::Generic, fill);
+        let key = asked.first_key().map(|key| self.l1.hash(key));
+        let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
+        let op = Op::Fill(Box::new(fill));
+        self.queue_read(
+            asked.request,
+            asked.is_value(),
+            reads,
+            asked.shape(),
+            op,
+            extra,
+        );
         self.bytes.extend_from_slice(&ttls);
     }
 
-    /// Answers from L1, if it has every key; what it has is a snapshot, or it is not used.
-    fn answer(&mut self, request: &[u8], keys: &[Range<usize>], array: bool) -> bool {
-        let Some(seat) = &self.seat else {
-            return false;
-        };
-        let before = self.out.len();
-        let drops = self.l1.drops();
-        if array {
-            encode::header(&mut self.out, b'*', keys.len() as u64);
+    fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {
+        let key = asked.first_key().map(|key| self.l1.hash(key));
+        let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
+        let repeatable = asked.is_value();
+        self.queue_read(
+            asked.request,
+            repeatable,
+            reads,
+            asked.shape(),
+            Op::Relay,
+            extra,
+        );
+    }
+
+    /// How the read is put into L1, if it is.
+    fn fill(&self, asked: Asked<'_>, keyspace: u8) -> Option<FillKeys> {
+        if !self.l1_on {
+            return None;
         }
-        for key in keys {
-            let key = &request[key.clone()];
-            let hash = self.l1.hash(key);
-            let found = self
-                .l1
-                .get(seat.space(), hash, key, self.now, self.resp2, &mut self.out);
-            if found == Lookup::Miss {
-                self.out.truncate(before);
-                return false;
+        let space = self.seat.as_ref()?.space();
+        let keyspaces = self.l1.keyspaces();
+        let policy = keyspaces.policy(keyspace);
+        let (filled, held) = match asked.wanted {
+            Wanted::Values => {
+                // Every key notes the read.
+                let admits = |read: &Read<'_>| {
+                    let crate::l1::Ident::Value(key) = read.ident else {
+                        return false;
+                    };
+                    let policy = keyspaces.policy(keyspaces.of(key));
+                    self.l1.admits(space, read, policy)
+                };
+                let admitted = self.reads(asked).filter(admits).count();
+                (admitted > 0).then_some((Filled::Values, None))?
             }
+            Wanted::Value => {
+                let key = asked.first_key()?;
+                let read = self.l1.value(key);
+                let admitted = self.l1.admits(space, &read, policy);
+                let held = admitted.then(|| self.l1.held(space, read.key, key, self.now))?;
+                (Filled::Value, held)
+            }
+            Wanted::Reply(row) => {
+                let keys = asked.keys();
+                let others = || {
+                    keys[1..]
+                        .iter()
+                        .map(|key| keyspaces.policy(keyspaces.of(key)))
+                };
+                if !self.keeps(row, policy) || !others().all(|policy| self.keeps(row, policy)) {
+                    return None;
+                }
+                let read = self.l1.reply(row.name, keys.first()?, asked.rest());
+                let admitted = self.l1.admits(space, &read, policy);
+                let hold = || self.l1.held(space, read.key, keys[0], self.now);
+                let held = admitted.then(|| (keys.len() == 1).then(hold).flatten())?;
+                let (name, rest) = (row.name, asked.rest().into());
+                (Filled::Reply { name, rest }, held)
+            }
+        };
+        Some(FillKeys {
+            keys: asked.keys().into_iter().map(Into::into).collect(),
+            filled,
+            held,
+            epoch: self.l1.epoch(),
+        })
+    }
+
+    /// Whether replies of a command may be kept: not of hashes whose fields may end unnoticed.
+    fn keeps(&self, row: &Row, policy: &Keyspace) -> bool {
+        policy.cache
+            && (policy.hash_field_ttls == FieldTtls::None
+                || !self.lanes.has_field_ttls()
+                || !row.reads_hash())
+    }
+
+    /// Answers from L1, if it has all that is asked for; what it has is a snapshot, or it is not used. The number of the
+    /// (first) key space.
+    fn answer(&mut self, asked: Asked<'_>) -> Option<u8> {
+        let space = self.seat.as_ref()?.space();
+        let before = self.out.len();
+        let resp2 = self.resp2;
+        if let Wanted::Values = asked.wanted {
+            let drops = self.l1.drops();
+            encode::header(&mut self.out, b'*', asked.args.len() as u64 - 1);
+            let mut first = None;
+            for key in &asked.args[1..] {
+                let read = self.l1.value(&asked.request[key.clone()]);
+                let shape = resp2.then_some(Shape::Generic);
+                match self.l1.get(space, &read, self.now, shape, &mut self.out) {
+                    Lookup::Hit { keyspace, .. } => first = first.or(Some(keyspace)),
+                    Lookup::Miss => {
+                        self.out.truncate(before);
+                        return None;
+                    }
+                }
+            }
+            if self.l1.drops() != drops {
+                self.out.truncate(before);
+                return None;
+            }
+            return first;
         }
-        if array && self.l1.drops() != drops {
-            self.out.truncate(before);
-            return false;
+        let read = match asked.wanted {
+            Wanted::Reply(row) => self.l1.reply(row.name, asked.first_key()?, asked.rest()),
+            _ => self.l1.value(&asked.request[asked.args[1].clone()]),
+        };
+        let shape = resp2.then(|| asked.shape());
+        match self.l1.get(space, &read, self.now, shape, &mut self.out) {
+            Lookup::Hit { keyspace, .. } => Some(keyspace),
+            Lookup::Miss => None,
         }
-        true
+    }
+
+    /// Counts a hit or a miss.
+    pub(super) fn note(&mut self, keyspace: u8, hit: bool) {
+        if keyspace != self.tally.keyspace {
+            self.count();
+            self.tally.keyspace = keyspace;
+        }
+        self.tally.hits += u64::from(hit);
+        self.tally.misses += u64::from(!hit);
+        self.tally.used |= hit;
+    }
+
+    /// Hands the counts of the pass over.
+    pub(super) fn count(&mut self) {
+        let Tally {
+            keyspace,
+            hits,
+            misses,
+            used,
+        } = &mut self.tally;
+        if *hits + *misses > 0 {
+            self.l1.keyspaces().count(*keyspace, *hits, *misses);
+            (*hits, *misses) = (0, 0);
+        }
+        if std::mem::take(used)
+            && let Some(seat) = &self.seat
+        {
+            seat.space().note_use();
+        }
     }
 }

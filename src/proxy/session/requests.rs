@@ -12,6 +12,9 @@ use crate::resp::request::{RequestScanner, Scanned};
 /// A request that has grown to this and is not complete is passed on over an own connection as it comes.
 const STREAMED: usize = 1 << 20;
 
+/// Bytes of replies that one pass makes.
+pub(super) const ANSWERED: usize = 1 << 20;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Goes through the requests in hand; whether any was taken.
     pub(super) fn process(&mut self) -> bool {
@@ -22,7 +25,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let input = std::mem::take(&mut self.input);
         let mut scanner = std::mem::take(&mut self.scanner);
         let mut at = 0;
-        while !self.closing {
+        // Hits bring their replies at once: those that are there go out before there are more.
+        let enough = self.out.len() + ANSWERED;
+        while !self.closing && self.out.len() < enough {
             if self.is_transparent() || self.streaming.is_some() {
                 let passed = self.pass_on(&input[at..]);
                 at += passed;

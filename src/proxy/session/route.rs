@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::reads::{Asked, Wanted};
 use super::{Flow, Replies, Session};
-use crate::command::{self, Class, Flags, Row};
+use crate::command::{self, Cache, Class, Flags, Row};
 use crate::proxy::own::Own;
 use crate::proxy::own::expected::{Change, Effect, Expect, Kind};
 use crate::resp::encode;
@@ -139,10 +140,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let row = row?;
         match class {
             Class::Get if args.len() == 2 && (self.l1_on || !self.dedicated) => {
-                return Some(self.read(request, &args[1..], false));
+                return Some(self.read_as(Wanted::Value, request, args));
             }
             Class::Mget if args.len() >= 2 && (self.l1_on || !self.dedicated) => {
-                return Some(self.read(request, &args[1..], true));
+                return Some(self.read_as(Wanted::Values, request, args));
+            }
+            Class::LaneRead if self.l1_on && row.cache == Cache::Keyed && row.takes(args.len()) => {
+                return Some(self.read_as(Wanted::Reply(row), request, args));
             }
             _ if self.dedicated => return None,
             // Monitoring asks most when something is stuck, and then must not wait behind it.
@@ -151,10 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());
                 let key = key.and_then(|at| args.get(at));
                 let hash = key.map(|key| self.l1.hash(&request[key.clone()]));
-                if let (Some(hash), Some(key)) = (hash, key)
-                    && self.lanes.large.contains(hash)
-                {
-                    return Some(self.read_large(request, key));
+                if let Some(hash) = hash.filter(|&hash| self.lanes.large.contains(hash)) {
+                    return Some(self.read_large(request, hash));
                 }
                 self.flush_deferred();
                 self.queue(request, false, hash, row.shape(args.len()), Op::Relay);
@@ -184,6 +186,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             _ => return None,
         }
         Some(Flow::Done)
+    }
+
+    fn read_as(&mut self, wanted: Wanted, request: &[u8], args: &[Range<usize>]) -> Flow {
+        self.read(Asked {
+            request,
+            args,
+            wanted,
+        })
     }
 
     /// CLIENT REPLY, which concerns what is sent to the client alone.

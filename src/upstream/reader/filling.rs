@@ -2,10 +2,12 @@
 //! tracks the read, and no push has named one of its keys between the read's reply and the last deadline's.
 
 use super::Reader;
-use crate::l1::{Fill, Rule};
+use crate::l1::keyspace::Refusal;
+use crate::l1::{End, Fill, Rule};
+use crate::resp::downgrade::Shape;
 use crate::resp::frame::{FrameWalker, Ignore, parse_integer};
-use crate::upstream::FillKeys;
 use crate::upstream::connect::Parts;
+use crate::upstream::{FillKeys, Filled};
 
 /// Which reply of a fill comes next.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +25,10 @@ enum Next {
 #[derive(Debug, Default)]
 pub(super) struct Filling {
     next: Next,
-    poisoned: bool,
+    /// It must not stand, and why.
+    refused: Option<Refusal>,
     value: Vec<u8>,
-    ttls: Vec<Option<i64>>,
+    ttls: Vec<i64>,
 }
 
 /// A fill that was put in late; only where [`Rule::FillInReader`] is knocked out.
@@ -53,8 +56,8 @@ impl Filling {
     }
 
     /// It must not stand.
-    pub(super) fn poison(&mut self) {
-        self.poisoned = true;
+    pub(super) fn refuse(&mut self, why: Refusal) {
+        self.refused.get_or_insert(why);
     }
 
     /// Takes a stretch of the read's reply, of which no more than `limit` bytes and a stretch are kept.
@@ -64,62 +67,91 @@ impl Filling {
         }
     }
 
-    /// A reply has ended; whether it was the last of a fill with so many keys.
-    pub(super) fn advance(&mut self, parts: &Parts, failed: bool, keys: usize) -> bool {
+    /// A reply has ended; whether it was the last of the fill.
+    pub(super) fn advance(&mut self, parts: &Parts, failed: bool, fill: &FillKeys) -> bool {
         match self.next {
+            Next::Tracking if fill.held.is_some() => {
+                if failed {
+                    self.refuse(Refusal::Error);
+                }
+                return true;
+            }
             Next::Tracking => {
                 self.next = Next::Read;
-                self.poisoned = parts.line != b"+OK\r\n";
+                if parts.line != b"+OK\r\n" {
+                    self.refuse(Refusal::Untracked);
+                }
             }
             Next::Read => {
                 self.next = Next::Deadline;
-                self.poisoned |= failed;
+                if failed {
+                    self.refuse(Refusal::Error);
+                }
             }
             Next::Deadline => {
                 let integer = parts.line.strip_prefix(b":");
-                let ttl = integer.and_then(|n| parse_integer(n.trim_ascii_end()));
-                self.ttls.push(ttl);
+                match integer.and_then(|n| parse_integer(n.trim_ascii_end())) {
+                    Some(ttl) => self.ttls.push(ttl),
+                    None => {
+                        self.ttls.push(-2);
+                        self.refuse(Refusal::Expiry);
+                    }
+                }
             }
         }
-        self.ttls.len() >= keys
+        self.ttls.len() >= fill.keys.len()
     }
 }
 
 impl Reader {
     /// Puts what a fill has brought into L1.
-    pub(super) fn fill(&mut self, keys: &FillKeys, filling: &Filling, sent: u64) {
-        if filling.poisoned {
-            self.l1.refuse();
+    pub(super) fn fill(&mut self, fill: &FillKeys, filling: &Filling, shape: Shape, sent: u64) {
+        let keyspaces = self.l1.keyspaces();
+        if let Some(refusal) = filling.refused {
+            let keyspace = fill.keys.first().map_or(0, |key| keyspaces.of(key));
+            keyspaces.refuse(keyspace, refusal);
             return;
         }
-        let elements = if keys.array {
-            split_array(&filling.value)
-        } else {
-            Some(vec![filling.value.as_slice()])
+        let keys: Vec<u64> = fill.keys.iter().map(|key| self.l1.hash(key)).collect();
+        let whole = filling.value.as_slice();
+        let end = match fill.held {
+            Some(held) => End::Held(held),
+            None => End::Ttls(&filling.ttls),
         };
-        let Some(elements) = elements.filter(|elements| elements.len() == keys.keys.len()) else {
-            self.l1.refuse();
-            return;
+        let first = &fill.keys[0];
+        let put = |read, keys, reply, end, keyspace| {
+            let fill = Fill {
+                read,
+                keys,
+                reply,
+                shape,
+                sent,
+                end,
+                epoch: fill.epoch,
+                keyspace,
+            };
+            self.l1.fill(&self.space, &fill);
         };
-        for ((key, reply), ttl) in keys.keys.iter().zip(elements).zip(&filling.ttls) {
-            match ttl {
-                Some(_) if self.l1.knocked_out(Rule::FillInReader) => self.late.push(Late {
-                    key: key.clone(),
-                    reply: reply.to_vec(),
-                    sent,
-                }),
-                Some(pttl) => {
-                    let fill = Fill {
-                        key,
-                        reply,
-                        sent,
-                        pttl: *pttl,
-                        epoch: keys.epoch,
-                    };
-                    self.l1.fill(&self.space, &fill);
-                }
-                None => {
-                    self.l1.refuse();
+        match &fill.filled {
+            Filled::Value if self.l1.knocked_out(Rule::FillInReader) => self.late.push(Late {
+                key: first.clone(),
+                reply: whole.to_vec(),
+                sent,
+            }),
+            Filled::Value => put(self.l1.value(first), &keys, whole, end, keyspaces.of(first)),
+            Filled::Reply { name, rest } => {
+                let read = self.l1.reply(name, first, rest);
+                put(read, &keys, whole, end, keyspaces.of(first));
+            }
+            Filled::Values => {
+                let elements = split_array(whole).filter(|elements| elements.len() == keys.len());
+                let each = elements.unwrap_or_default().into_iter().zip(&fill.keys);
+                for (at, (reply, key)) in each.enumerate() {
+                    let end = End::Ttls(filling.ttls.get(at..=at).unwrap_or_default());
+                    let keyspace = keyspaces.of(key);
+                    if keyspaces.policy(keyspace).cache {
+                        put(self.l1.value(key), &keys[at..=at], reply, end, keyspace);
+                    }
                 }
             }
         }
@@ -128,13 +160,16 @@ impl Reader {
     /// Puts late fills in.
     pub(super) fn fill_late(&mut self) {
         for Late { key, reply, sent } in std::mem::take(&mut self.late) {
-            let epoch = self.l1.epoch();
+            let read = self.l1.value(&key);
             let fill = Fill {
-                key: &key,
+                read,
+                keys: &[read.key],
                 reply: &reply,
+                shape: Shape::Generic,
                 sent,
-                pttl: -1,
-                epoch,
+                end: End::Ttls(&[if reply == b"_\r\n" { -2 } else { -1 }]),
+                epoch: self.l1.epoch(),
+                keyspace: 0,
             };
             self.l1.fill(&self.space, &fill);
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Reader;
+use crate::l1::keyspace::Refusal;
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, Ignore, Walked, parse_integer};
 use crate::upstream::Op;
@@ -66,6 +67,10 @@ impl Reader {
 
     /// Goes on through a reply and hands it to its session.
     pub(super) fn relay(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
+        if !self.reply.relayed && !self.walker.in_frame() {
+            self.begin_shared();
+        }
+        let all_repeatable = self.are_all_repeatable();
         let head = self.pending.front().expect("the caller has looked");
         let session = head
             .session
@@ -90,7 +95,7 @@ impl Reader {
             if let Some(hash) = head.reads {
                 self.large.add(hash);
             }
-            if head.repeatable && mail.submitted == mail.answered + 1 {
+            if head.repeatable && all_repeatable && mail.submitted == mail.answered + 1 {
                 // Nothing of its session comes behind it, so a second read of it changes no order.
                 mail.answered += 1;
                 mail.too_large = true;
@@ -98,8 +103,9 @@ impl Reader {
                 self.dirty.push(Arc::clone(session));
                 self.reply.discarding = true;
                 if let Op::Fill(_) = head.op {
-                    self.filling.poison();
+                    self.filling.refuse(Refusal::Large);
                 }
+                self.discard_shared();
                 let walked = self.walker.walk(buf, &mut Ignore)?;
                 return Ok(Some((walked.consumed, walked.done)));
             }
@@ -159,13 +165,20 @@ impl Reader {
             let limit = self.l1.settings().max_entry_bytes.saturating_mul(64);
             self.filling.collect(bytes, limit);
         }
+        let reads = head.reads;
+        if !self.shared.is_empty() {
+            self.collect_shared(bytes);
+        }
         self.reply.relayed = true;
         self.reply.bytes += walked.consumed;
         if walked.done
             && self.reply.bytes > self.large_reply
-            && let Some(hash) = head.reads
+            && let Some(hash) = reads
         {
             self.large.add(hash);
+        }
+        if walked.done && !self.shared.is_empty() {
+            self.end_shared();
         }
         Ok(Some((walked.consumed, walked.done)))
     }

@@ -20,6 +20,7 @@ use crate::support::eventually;
 use crate::support::nearside::Nearside;
 use crate::support::redis::RedisServer;
 use crate::support::relay::{Pace, Relay};
+use crate::support::resp::parse;
 use crate::support::rng::Rng;
 
 const LENGTH: Duration = Duration::from_secs(4);
@@ -164,25 +165,26 @@ fn some_ops(rng: &mut Rng, lossy: bool) -> Vec<Op> {
 
 /// Every entry of L1 is what the server has, at the latest after the bound.
 fn end_state(near: &Nearside, server: &RedisServer) -> Checked {
-    let mut direct = server.client();
+    let mut direct = server.client().speaking(Protocol::Resp3);
     let deadline = Instant::now() + STALENESS + Duration::from_secs(2);
-    for (key, held) in near.running().l1_entries() {
-        let name = String::from_utf8_lossy(&key).into_owned();
+    for (request, _) in near.running().l1_entries() {
         loop {
             let entries = near.running().l1_entries();
-            let Some((_, held_now)) = entries.into_iter().find(|(other, _)| *other == key) else {
+            let Some((_, held)) = entries.into_iter().find(|(other, _)| *other == request) else {
                 break;
             };
-            let truth = direct.must(&["GET", &name]);
-            if held_now.as_deref().map(<[u8]>::to_vec)
-                == truth.text().map(|text| text.as_bytes().to_vec())
-            {
+            let (held, _) = parse(&held).expect("an encoded reply");
+            direct.send_raw(&request);
+            direct.flush();
+            let truth = direct.read();
+            if held == truth {
                 break;
             }
             if Instant::now() > deadline {
+                let asked = String::from_utf8_lossy(&request).replace("\r\n", " ");
                 let got = format_args!("{held:?} in L1 at the end").to_string();
                 return Err(Promise::BoundedStaleness.broken(
-                    &name,
+                    &asked,
                     got,
                     format_args!("{truth:?}"),
                 ));

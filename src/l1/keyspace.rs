@@ -1,0 +1,165 @@
+//! Key spaces: named patterns of keys, each with its own policy. The first that matches a key is its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::glob;
+use super::settings::{Keyspace, Settings};
+
+/// The most that can be named.
+pub const MOST: usize = 200;
+/// The name of what matches none.
+pub const DEFAULT: &str = "default";
+
+/// Why a reply was not put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Refusal {
+    /// The upstream does not track the read.
+    Untracked,
+    /// A push named its key on the way, or everything was dropped.
+    Pushed,
+    /// A write of its key is in flight.
+    Written,
+    /// What the upstream says of its key's expiry does not agree with it.
+    Expiry,
+    /// It is larger than `max_entry_bytes`, or than all of L1.
+    Large,
+    /// It is an error.
+    Error,
+    /// It says that there is no such key, and its key space wants none of those.
+    Negative,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Untracked,
+        Self::Pushed,
+        Self::Written,
+        Self::Expiry,
+        Self::Large,
+        Self::Error,
+        Self::Negative,
+    ];
+
+    /// As metrics and statistics name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Untracked => "untracked",
+            Self::Pushed => "pushed",
+            Self::Written => "written",
+            Self::Expiry => "expiry",
+            Self::Large => "large",
+            Self::Error => "error",
+            Self::Negative => "negative",
+        }
+    }
+}
+
+/// What happened in one key space.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Reads answered from memory.
+    pub hits: AtomicU64,
+    /// Cacheable reads that went upstream.
+    pub misses: AtomicU64,
+    /// Replies put in.
+    pub fills: AtomicU64,
+    /// Replies not put in, by [`Refusal`].
+    pub refused: [AtomicU64; Refusal::ALL.len()],
+    /// Shadow mode: answers that L1 would have given and that were the upstream's.
+    pub same: AtomicU64,
+    /// Shadow mode: answers that L1 would have given and that were not the upstream's, with a push on the way.
+    pub moved: AtomicU64,
+    /// Shadow mode: the same without one, which should never be.
+    pub different: AtomicU64,
+}
+
+impl Counters {
+    /// Replies not put in, for whatever reason.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        let each = self.refused.iter();
+        each.map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// All key spaces of an L1: those that are set, then the default one.
+#[derive(Debug)]
+pub struct Keyspaces {
+    policies: Box<[Keyspace]>,
+    counters: Box<[Counters]>,
+}
+
+impl Keyspaces {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut policies = settings.keyspaces.clone();
+        policies.push(Keyspace {
+            name: DEFAULT.to_owned(),
+            pattern: b"*".to_vec(),
+            ..settings.default_keyspace()
+        });
+        let counters = policies.iter().map(|_| Counters::default()).collect();
+        Self {
+            policies: policies.into_boxed_slice(),
+            counters,
+        }
+    }
+
+    /// The number of a key's.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, key: &[u8]) -> u8 {
+        let (_, named) = self
+            .policies
+            .split_last()
+            .expect("the default one is there");
+        let found = named
+            .iter()
+            .position(|space| glob::matches(&space.pattern, key));
+        u8::try_from(found.unwrap_or(named.len())).unwrap_or(u8::MAX)
+    }
+
+    /// The policy of one.
+    #[must_use]
+    pub fn policy(&self, number: u8) -> &Keyspace {
+        &self.policies[usize::from(number).min(self.policies.len() - 1)]
+    }
+
+    /// What happened in one.
+    #[must_use]
+    pub fn counters(&self, number: u8) -> &Counters {
+        &self.counters[usize::from(number).min(self.counters.len() - 1)]
+    }
+
+    /// Each with its number.
+    pub fn all(&self) -> impl Iterator<Item = (u8, &Keyspace, &Counters)> {
+        let counted = self.policies.iter().zip(&self.counters);
+        (0..)
+            .zip(counted)
+            .map(|(number, (policy, counters))| (number, policy, counters))
+    }
+
+    /// Counts reads.
+    pub fn count(&self, number: u8, hits: u64, misses: u64) {
+        let counters = self.counters(number);
+        if hits > 0 {
+            counters.hits.fetch_add(hits, Ordering::Relaxed);
+        }
+        if misses > 0 {
+            counters.misses.fetch_add(misses, Ordering::Relaxed);
+        }
+    }
+
+    /// The sum of one counter over all.
+    #[must_use]
+    pub fn total(&self, counter: impl Fn(&Counters) -> u64) -> u64 {
+        self.counters.iter().map(counter).sum()
+    }
+
+    /// Counts a reply that was not put in.
+    pub fn refuse(&self, number: u8, why: Refusal) {
+        self.counters(number).refused[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
