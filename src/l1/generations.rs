@@ -1,6 +1,9 @@
 //! How often each key was dropped, by stripes of hashes. A number that has not moved means that no push, and no write
 //! of ours, has concerned the key since: the server still tracks it, and what hangs on it is still true. Two keys that
 //! share a stripe end each other's claims, which costs a miss.
+//!
+//! A key's number moves under the lock of its shard, together with the drop; the number of all moves after a drop of
+//! everything. So whoever finds an entry, and then takes the number, is told of every drop of that entry.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

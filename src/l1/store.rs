@@ -348,9 +348,9 @@ impl L1 {
     /// read can be put in.
     #[must_use]
     pub fn held(&self, space: &Space, hash: u64, key: &[u8], now: u64) -> Option<Held> {
-        let generation = self.generations.of(hash);
         let shard = self.shard(hash).lock();
         let until = shard.known_until(space.id, hash, key, now)?;
+        let generation = self.generations.of(hash);
         Some(Held { until, generation })
     }
 
@@ -392,8 +392,12 @@ impl L1 {
         let hash = self.hash(key);
         space.note_push(hash);
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
-        self.generations.drop_key(hash);
-        self.shard(hash).lock().remove(hash, key);
+        {
+            // Both under the lock: who finds the key held has the count that its drop moves on.
+            let mut shard = self.shard(hash).lock();
+            self.generations.drop_key(hash);
+            shard.remove(hash, key);
+        }
         self.moved_on();
     }
 
@@ -406,10 +410,10 @@ impl L1 {
     /// Drops everything.
     pub fn clear(&self) {
         self.counters.clears.fetch_add(1, Ordering::Relaxed);
-        self.generations.drop_all();
         for shard in &self.shards {
             shard.lock().clear();
         }
+        self.generations.drop_all();
         self.moved_on();
     }
 
@@ -560,10 +564,10 @@ impl L1 {
     /// Drops what is in `space`.
     pub fn clear_space(&self, space: &Space) {
         self.counters.clears.fetch_add(1, Ordering::Relaxed);
-        self.generations.drop_all();
         for shard in &self.shards {
             shard.lock().remove_space(space.id);
         }
+        self.generations.drop_all();
         self.moved_on();
     }
 

@@ -146,7 +146,9 @@ impl Run<'_> {
 fn some_ops(rng: &mut Rng, lossy: bool) -> Vec<Op> {
     let mut ops = Vec::new();
     for _ in 0..=rng.below(6) {
-        match rng.below(8) {
+        match rng.below(11) {
+            8 => ops.push(Op::Common),
+            9 | 10 => ops.push(Op::Range(rng.below(KEYS))),
             0 => ops.extend(PAIR.map(Op::Get)),
             1 => ops.extend(TWIN.map(Op::Get)),
             2 => {

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use super::promise::{Checked, Promise, value, version};
-use super::world::{Floor, KEYS, View, World, no_older, twins_agree};
+use super::world::{Floor, KEYS, TWIN, TWINS, View, World, no_older, twins_agree};
 use crate::support::client::Client;
 use crate::support::resp::Value;
 
@@ -14,6 +14,10 @@ use crate::support::resp::Value;
 pub enum Op {
     Get(usize),
     Mget(Vec<usize>),
+    /// GETRANGE of the whole value.
+    Range(usize),
+    /// LCS of the twins: what they have in common is their version.
+    Common,
     /// Left out while somebody else writes the key.
     Set(usize),
 }
@@ -164,6 +168,11 @@ impl<'a> Session<'a> {
                     let command: Vec<&str> = std::iter::once("MGET").chain(names).collect();
                     self.client.send(&command);
                 }
+                Op::Range(key) => {
+                    let name = world.name(*key);
+                    self.client.send(&["GETRANGE", name, "0", "-1"]);
+                }
+                Op::Common => self.client.send(&["LCS", TWINS[0], TWINS[1]]),
                 Op::Set(key) => {
                     if !writing.contains_key(key) {
                         let Some(guard) = world.try_writer(*key) else {
@@ -189,6 +198,7 @@ impl<'a> Session<'a> {
             let Some(reply) = self.reply()? else {
                 continue;
             };
+            let both;
             let read: Vec<(usize, &Value)> = match op {
                 Op::Set(key) => {
                     let name = world.name(*key);
@@ -204,6 +214,19 @@ impl<'a> Session<'a> {
                     continue;
                 }
                 Op::Get(key) => vec![(*key, &reply)],
+                Op::Range(key) => {
+                    // What is not there is empty here.
+                    let is_empty = reply.text() == Some("");
+                    vec![(*key, if is_empty { &Value::Nil } else { &reply })]
+                }
+                Op::Common => {
+                    let version = reply.text().unwrap_or_default();
+                    both = TWINS.map(|name| match version {
+                        "" => Value::Nil,
+                        version => Value::Bulk(format!("{name}{version}").into_bytes()),
+                    });
+                    TWIN.into_iter().zip(&both).collect()
+                }
                 Op::Mget(keys) => keys.iter().copied().zip(reply.elements()).collect(),
             };
             let (before, later) = commands.split_at(at);
