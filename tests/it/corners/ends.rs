@@ -7,7 +7,7 @@ use std::time::Duration;
 use nearside::l1::settings::Mode;
 use nearside::proxy::settings::Sharing;
 
-use crate::coherence::promise::{Promise, value, version};
+use crate::coherence::promise::{Promise, value};
 use crate::coherence::rig::Rig;
 use crate::support::client::{Client, Protocol};
 use crate::support::eventually;
@@ -106,44 +106,6 @@ fn a_blocked_command_ends_with_its_client() {
     eventually("its end", || (!blocked()).then_some(()));
     server.client().must(&["RPUSH", "list", "1"]);
     assert_eq!(server.client().call(&["LLEN", "list"]), Value::Int(1));
-}
-
-/// A swap of databases whose session ended before its reply.
-#[test]
-fn a_swap_that_nobody_waits_for_empties_l1_all_the_same() {
-    let rig = Rig::new(|_| {});
-    let mut direct = rig.server.client();
-    direct.must(&["SELECT", "1"]);
-    direct.must(&["SET", "k", &value("k", 2)]);
-    direct.must(&["SELECT", "0"]);
-    rig.warm("k");
-    let (mut swapper, mut other) = (rig.near.session(), rig.session());
-    let hello = swapper.call(&["HELLO"]);
-    let id = hello.elements().windows(2).find_map(|pair| match pair {
-        [name, Value::Int(id)] if name.text() == Some("id") => Some(*id),
-        _ => None,
-    });
-    let id = id.expect("its number").to_string();
-    // It has an own connection from here on, so that the swap is sent at once.
-    swapper.must(&["WATCH", "none"]);
-    direct.send(&["DEBUG", "SLEEP", "1"]);
-    direct.flush();
-    eventually("a stuck server", || {
-        let mut third = rig.server.client();
-        third.send(&["PING"]);
-        third.flush();
-        (!third.has_reply(Duration::from_millis(20))).then_some(())
-    });
-    swapper.send(&["SWAPDB", "0", "1"]);
-    swapper.flush();
-    assert_eq!(other.call(&["CLIENT", "KILL", "ID", &id]), Value::Int(1));
-    assert!(swapper.try_read().is_err(), "it was cut off");
-    direct.read();
-    eventually("the swap", || {
-        (direct.call(&["GET", "k"]).text() == Some("k:2")).then_some(())
-    });
-    let seen = version("k", &other.call(&["GET", "k"])).expect("a version");
-    assert_eq!(Promise::OwnWrites.at_least("k", seen, 2), Ok(()));
 }
 
 /// In dedicated sharing CLIENT REPLY goes to the server, and what is written behind it is seen all the same.

@@ -7,3 +7,4 @@ mod memory;
 mod refused;
 mod replies;
 mod state;
+mod swaps;
