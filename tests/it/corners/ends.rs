@@ -1,7 +1,7 @@
 //! How sessions end: what was sent is carried out, what waits is given up, and L1 hears of both.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use nearside::l1::settings::Mode;
@@ -65,6 +65,29 @@ fn a_half_closed_client_gets_what_it_has_asked_for() {
         assert_eq!(end, std::io::ErrorKind::UnexpectedEof);
     }
     assert_eq!(server.client().call(&["GET", "n"]).text(), Some("4"));
+}
+
+/// An upstream that neither answers nor closes is not waited for without end when the client sends nothing more.
+#[test]
+fn a_client_that_is_gone_does_not_hold_its_session_for_ever() {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let near = Nearside::start(upstream.local_addr().expect("its address"), |settings| {
+        settings.proxy.sharing = Sharing::Dedicated;
+        settings.l1.mode = Mode::Off;
+        settings.lane.request_timeout = Duration::from_millis(50);
+    });
+    let mut client = near.session();
+    client.send(&["INCR", "n"]);
+    client.flush();
+    client.half_close();
+    let (mut silent, _) = upstream.accept().expect("a connection");
+    let end = client.try_read().expect_err("its end").kind();
+    assert_eq!(end, std::io::ErrorKind::UnexpectedEof);
+    // What it had sent has all been passed on.
+    let (mut sent, mut expected) = (Vec::new(), Vec::new());
+    silent.read_to_end(&mut sent).expect("all of it");
+    resp::encode(&mut expected, &["INCR", "n"]);
+    assert_eq!(sent, expected);
 }
 
 /// A drain lets a session have the replies to what it has sent, also where nobody looks at them.
