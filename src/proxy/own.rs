@@ -156,12 +156,12 @@ impl Own {
         })
     }
 
-    /// Ends all that is expected and gives what it may have changed.
+    /// What may have been changed by all whose replies have not come; it is the caller's from here on.
     pub fn abandon(&mut self) -> Effect {
         let mut effects = Effect::default();
-        for expected in self.expected.drain(..) {
-            if let Expect::Reply(effect) = expected.expect {
-                effects.merge(effect);
+        for expected in &mut self.expected {
+            if let Expect::Reply(effect) = &mut expected.expect {
+                effects.merge(std::mem::take(effect));
             }
         }
         effects
@@ -268,6 +268,42 @@ impl Own {
     #[must_use]
     pub fn is_finishing(&self) -> bool {
         self.end != End::Open
+    }
+
+    /// Whether everything was written, and the server told that nothing more comes.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.end == End::Finished
+    }
+
+    /// Whether it is open: until then nothing was sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
+    }
+
+    /// Sends nothing more, not even what is queued, and has the server close.
+    pub fn cut_off(&mut self) {
+        self.out.clear();
+        self.written = 0;
+        self.finish();
+    }
+
+    /// Ready when all that was expected has come, or when nothing more can; what comes is nobody's.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4096];
+        while self.end != End::Open || self.awaits() {
+            let received = match self.poll_send(cx) {
+                Ok(Some(Err(_))) | Err(_) => return Poll::Ready(()),
+                Ok(_) => self.poll_receive(cx, &mut scratch),
+            };
+            match received {
+                Ok(None) => return Poll::Pending,
+                Ok(Some(n)) if self.take(&scratch[..n], &mut Vec::new(), |_| ()).is_ok() => {}
+                Ok(Some(_)) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Reads into `scratch` what has come; `None` when nothing has.

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio::time::Sleep;
 
 use self::link::Bound;
 use self::partial::Partial;
@@ -148,6 +149,8 @@ pub struct Session<S> {
     closes_l1: bool,
     client_gone: bool,
     closing: bool,
+    /// How long the upstream's end is still waited for.
+    parting: Option<Pin<Box<Sleep>>>,
     now: u64,
     tally: Tally,
     opened: u64,
@@ -229,6 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             closes_l1: false,
             client_gone: false,
             closing: false,
+            parting: None,
             now,
             tally: Tally::default(),
             opened: now,
@@ -329,9 +333,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.is_settled() {
                 return Ok(Some(true));
             }
-            if self.is_transparent() && self.input.is_empty() {
-                progress = self.own.as_mut().is_some_and(Own::finish);
+            progress = self.finish_raw();
+            if !progress && self.is_forsaken(cx) {
+                return Ok(Some(true));
             }
+        } else {
+            self.parting = None;
         }
         Ok(progress.then_some(false))
     }

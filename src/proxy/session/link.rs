@@ -149,17 +149,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.l1.close();
             writes.closures = 1;
         }
+        // For a fence alone the session's own lane is enough.
+        let alone = writes.is_empty() || self.l1.knocked_out(Rule::Marker);
         let settling = Settling::new(&self.l1, writes);
-        let Some(seat) = &self.seat else {
-            self.lanes.settle(&settling, None);
-            return;
-        };
-        self.fences_raised += 1;
-        if self.l1.knocked_out(Rule::Marker) {
+        if alone {
             drop(settling);
-            seat.fence(&self.mailbox);
-        } else {
+            self.raise_fence();
+        } else if let Some(seat) = &self.seat {
+            self.fences_raised += 1;
             self.lanes.settle(&settling, Some((seat, &self.mailbox)));
+        } else {
+            self.lanes.settle(&settling, None);
         }
     }
 

@@ -1,13 +1,13 @@
 //! How sessions end: what was sent is carried out, what waits is given up, and L1 hears of both.
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use nearside::l1::settings::Mode;
 use nearside::proxy::settings::Sharing;
 
-use crate::coherence::promise::{Promise, value, version};
+use crate::coherence::promise::{Promise, value};
 use crate::coherence::rig::Rig;
 use crate::support::client::{Client, Protocol};
 use crate::support::eventually;
@@ -67,6 +67,29 @@ fn a_half_closed_client_gets_what_it_has_asked_for() {
     assert_eq!(server.client().call(&["GET", "n"]).text(), Some("4"));
 }
 
+/// An upstream that neither answers nor closes is not waited for without end when the client sends nothing more.
+#[test]
+fn a_client_that_is_gone_does_not_hold_its_session_for_ever() {
+    let upstream = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let near = Nearside::start(upstream.local_addr().expect("its address"), |settings| {
+        settings.proxy.sharing = Sharing::Dedicated;
+        settings.l1.mode = Mode::Off;
+        settings.lane.request_timeout = Duration::from_millis(50);
+    });
+    let mut client = near.session();
+    client.send(&["INCR", "n"]);
+    client.flush();
+    client.half_close();
+    let (mut silent, _) = upstream.accept().expect("a connection");
+    let end = client.try_read().expect_err("its end").kind();
+    assert_eq!(end, std::io::ErrorKind::UnexpectedEof);
+    // What it had sent has all been passed on.
+    let (mut sent, mut expected) = (Vec::new(), Vec::new());
+    silent.read_to_end(&mut sent).expect("all of it");
+    resp::encode(&mut expected, &["INCR", "n"]);
+    assert_eq!(sent, expected);
+}
+
 /// A drain lets a session have the replies to what it has sent, also where nobody looks at them.
 #[test]
 fn a_drain_waits_for_replies_that_nobody_looks_at() {
@@ -106,44 +129,6 @@ fn a_blocked_command_ends_with_its_client() {
     eventually("its end", || (!blocked()).then_some(()));
     server.client().must(&["RPUSH", "list", "1"]);
     assert_eq!(server.client().call(&["LLEN", "list"]), Value::Int(1));
-}
-
-/// A swap of databases whose session ended before its reply.
-#[test]
-fn a_swap_that_nobody_waits_for_empties_l1_all_the_same() {
-    let rig = Rig::new(|_| {});
-    let mut direct = rig.server.client();
-    direct.must(&["SELECT", "1"]);
-    direct.must(&["SET", "k", &value("k", 2)]);
-    direct.must(&["SELECT", "0"]);
-    rig.warm("k");
-    let (mut swapper, mut other) = (rig.near.session(), rig.session());
-    let hello = swapper.call(&["HELLO"]);
-    let id = hello.elements().windows(2).find_map(|pair| match pair {
-        [name, Value::Int(id)] if name.text() == Some("id") => Some(*id),
-        _ => None,
-    });
-    let id = id.expect("its number").to_string();
-    // It has an own connection from here on, so that the swap is sent at once.
-    swapper.must(&["WATCH", "none"]);
-    direct.send(&["DEBUG", "SLEEP", "1"]);
-    direct.flush();
-    eventually("a stuck server", || {
-        let mut third = rig.server.client();
-        third.send(&["PING"]);
-        third.flush();
-        (!third.has_reply(Duration::from_millis(20))).then_some(())
-    });
-    swapper.send(&["SWAPDB", "0", "1"]);
-    swapper.flush();
-    assert_eq!(other.call(&["CLIENT", "KILL", "ID", &id]), Value::Int(1));
-    assert!(swapper.try_read().is_err(), "it was cut off");
-    direct.read();
-    eventually("the swap", || {
-        (direct.call(&["GET", "k"]).text() == Some("k:2")).then_some(())
-    });
-    let seen = version("k", &other.call(&["GET", "k"])).expect("a version");
-    assert_eq!(Promise::OwnWrites.at_least("k", seen, 2), Ok(()));
 }
 
 /// In dedicated sharing CLIENT REPLY goes to the server, and what is written behind it is seen all the same.

@@ -1,5 +1,6 @@
 //! Lanes that come, go, or are not let in.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::coherence::promise::{Promise, version};
@@ -61,6 +62,39 @@ fn a_lane_that_was_left_serves_nothing_old() {
     rig.relay.release();
     let seen = version("k", &stuck.read()).expect("a version");
     assert_eq!(Promise::MonotonicKeys.at_least("k", seen, 2), Ok(()));
+}
+
+/// What an own connection has said fences its session, which costs the other lanes nothing.
+#[test]
+fn a_fence_is_a_matter_of_one_lane() {
+    let rig = Rig::new(|_| {});
+    let (mut session, mut other) = (rig.session(), rig.session());
+    other.must(&["SELECT", "1"]);
+    eventually("a second lane", || {
+        other.must(&["SET", "k", "1"]);
+        (rig.relay.lanes() == 2).then_some(())
+    });
+    let mut markers = |command: &[&str]| {
+        let mark = rig.relay.mark();
+        session.must(command);
+        // On each lane behind the markers.
+        session.must(&["STRLEN", "k"]);
+        other.must(&["STRLEN", "k"]);
+        let count = Cell::new(0);
+        rig.relay.sent(mark, |command| {
+            count.set(count.get() + u32::from(command[0] == b"PING"));
+            false
+        });
+        count.get()
+    };
+    // Connected by now, and in the pool.
+    markers(&["CLIENT", "LIST"]);
+    assert_eq!(markers(&["CLIENT", "LIST"]), 1);
+    assert_eq!(
+        markers(&["EVAL", "return 1", "0"]),
+        2,
+        "it may have written"
+    );
 }
 
 /// A user whom the upstream no longer lets in is cut off, as the server would do, and nobody else.

@@ -9,6 +9,7 @@ mod protocol;
 mod refused;
 mod replies;
 mod state;
+mod swaps;
 mod upstreams;
 mod users;
 mod whole;
