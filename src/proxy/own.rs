@@ -120,6 +120,10 @@ enum End {
 }
 
 /// See the module's header.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the connection"
+)]
 pub struct Own {
     link: Link,
     out: Vec<u8>,
@@ -136,6 +140,8 @@ pub struct Own {
     pub tainted: bool,
     /// It has led its session to another user or database.
     pub moved: bool,
+    /// It was opened as nobody, for the client's own password alone, and ends with the reply to that.
+    pub bare: bool,
     /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
     end: End,
@@ -241,6 +247,7 @@ impl Own {
             name,
             tainted: false,
             moved: false,
+            bare: false,
             raw: false,
             end: End::Open,
             subscribed: Default::default(),
@@ -253,6 +260,7 @@ impl Own {
         let fit = self.is_idle()
             && !self.tainted
             && !self.moved
+            && !self.bare
             && self.end == End::Open
             && self.out.is_empty()
             && self.input.is_empty();
