@@ -18,6 +18,7 @@ pub(super) fn check(draft: &Draft) -> Result<(), Failure> {
     upstream_is_another(draft)?;
     password_is_given_once(draft)?;
     tls_is_asked_for(draft)?;
+    idleness_can_be_told(draft)?;
     entry_fits(draft)
 }
 
@@ -72,6 +73,15 @@ fn tls_is_asked_for(draft: &Draft) -> Result<(), Failure> {
         (None, Some(_)) => Err(says(draft, "tls.key_file", "needs tls.cert_file too")),
         _ => Ok(()),
     }
+}
+
+/// Where nobody looks at the bytes, nobody knows what a silent client waits for.
+fn idleness_can_be_told(draft: &Draft) -> Result<(), Failure> {
+    if draft.proxy.idle_timeout.is_some() && draft.proxy.is_transparent(draft.l1.mode) {
+        let what = "cannot be kept where sharing is dedicated and l1.mode off; use the upstream's own timeout";
+        return Err(says(draft, "idle_timeout", what));
+    }
+    Ok(())
 }
 
 /// Two listeners at one place would fail to bind; this says which two.

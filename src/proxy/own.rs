@@ -37,6 +37,10 @@ enum End {
 }
 
 /// See the module's header.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the connection"
+)]
 pub struct Own {
     link: Link,
     out: Vec<u8>,
@@ -53,6 +57,8 @@ pub struct Own {
     pub tainted: bool,
     /// It has led its session to another user or database.
     pub moved: bool,
+    /// It was opened as nobody, for the client's own password alone, and ends with the reply to that.
+    pub bare: bool,
     /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
     end: End,
@@ -95,6 +101,7 @@ impl Own {
             name,
             tainted: false,
             moved: false,
+            bare: false,
             raw: false,
             end: End::Open,
             subscribed: Default::default(),
@@ -107,6 +114,7 @@ impl Own {
         let fit = self.is_idle()
             && !self.tainted
             && !self.moved
+            && !self.bare
             && self.end == End::Open
             && self.out.is_empty()
             && self.input.is_empty();

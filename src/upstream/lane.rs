@@ -390,7 +390,6 @@ impl Lane {
 
     fn refuse(&self, reason: &str) {
         let address = &self.lanes.endpoint().address;
-        let error = format!("UNAVAILABLE upstream {address}: {reason}");
         let was = self.stand(Standing::Refused {
             reason: reason.to_owned(),
         });
@@ -398,7 +397,7 @@ impl Lane {
             tracing::warn!(upstream = %address, reason, "no lane: L1 is off, each session gets a connection of its own");
         }
         self.refused.store(true, Ordering::Release);
-        self.fail_queued(&error);
+        self.fail_queued(&self.lanes.error(reason));
     }
 
     fn go_down(&self, reason: &str) {

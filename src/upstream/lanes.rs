@@ -368,10 +368,14 @@ impl Lanes {
         ))
     }
 
-    /// The same, or, where it is closed, one that gives `reason`.
+    /// The same, or, where it is closed, one that gives `reason`. That nobody has given a password is for the client to
+    /// mend, and is told in the upstream's own words.
     #[must_use]
     pub fn error(&self, reason: &str) -> String {
-        let plain = || format!("UNAVAILABLE upstream {}: {reason}", self.endpoint.address);
+        let plain = || match reason {
+            reason if reason.starts_with("NOAUTH") => reason.to_owned(),
+            reason => format!("UNAVAILABLE upstream {}: {reason}", self.endpoint.address),
+        };
         self.unavailable().unwrap_or_else(plain)
     }
 

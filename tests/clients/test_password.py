@@ -1,6 +1,7 @@
 """nearside's own password from a file, which is renewed while it runs."""
 
 import re
+import socket
 import subprocess
 
 import pytest
@@ -83,8 +84,55 @@ def test_a_password_that_is_not_renewed_yet_is_said_to_be_wrong(guarded):
     )
     assert f"upstream 127.0.0.1:{guarded.upstream_port}: ".encode() in told.string
     assert "WRONGPASS" in guarded.log.read_text()
+    # Clients with a password of their own are none the worse.
+    for protocol in (2, 3):
+        for db in (0, 3):
+            admin = guarded.client(username="admin", password="admin", protocol=protocol, db=db)
+            assert admin.set("mine", db) and admin.get("mine") == b"%d" % db
+            assert "admin" in str(admin.acl_whoami())
+            with pytest.raises(redis.AuthenticationError, match="invalid username-password pair"):
+                guarded.client(username="admin", password="wrong", protocol=protocol, db=db).ping()
     guarded.file.write_text("two\n")
     eventually(lambda: guarded.client().get("k") == b"v", "service with the new password")
+
+
+@pytest.mark.parametrize("sharing", ["lane", "dedicated"])
+@pytest.mark.parametrize("db", [0, 2])
+def test_clients_with_passwords_of_their_own_need_none_of_nearside_s(tmp_path, sharing, db):
+    class Unknown(Program):
+        def direct(self, **options):
+            return super().direct(password="secret", **options)
+
+        def start_upstream(self):
+            self.settings["UPSTREAM"] += f"/{db}"
+            super().start_upstream()
+
+        def started(self):
+            eventually(lambda: b"NOAUTH" in raw(self.port, b"GET k\r\n"), "the upstream's refusal")
+
+    program = Unknown(tmp_path, server=["--requirepass", "secret"], settings={"SHARING": sharing})
+    try:
+        for protocol in (2, 3):
+            for _ in range(2):
+                client = program.client(password="secret", protocol=protocol)
+                assert client.set("k", protocol) and client.get("k") == b"%d" % protocol
+                assert client.eval("return redis.call('GET', 'k')", 0) == b"%d" % protocol
+                assert program.direct(db=db).get("k") == b"%d" % protocol
+            with pytest.raises(redis.AuthenticationError):
+                program.client(password="wrong", protocol=protocol).ping()
+            with pytest.raises(redis.AuthenticationError):
+                program.client(protocol=protocol, socket_connect_timeout=PATIENCE).ping()
+        # The refused session goes on as who it was, in the order of what it sends.
+        with socket.create_connection(("127.0.0.1", program.port), timeout=PATIENCE) as connection:
+            connection.sendall(b"AUTH wrong\r\nAUTH secret\r\nINCR n\r\nGET n\r\n")
+            received = b""
+            while not received.endswith(b"$1\r\n1\r\n"):
+                chunk = connection.recv(1 << 16)
+                assert chunk, received
+                received += chunk
+        assert received.startswith(b"-WRONGPASS ") and received.endswith(b"+OK\r\n:1\r\n$1\r\n1\r\n")
+    finally:
+        program.stop()
 
 
 def test_a_file_that_is_gone_leaves_the_password_that_was_there(guarded):

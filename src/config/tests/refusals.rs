@@ -311,6 +311,10 @@ fn conflicts() {
             "n.toml:2: tls.ca_file: is given, but the upstream is not asked for TLS; use rediss://",
         ),
         (
+            "sharing = 'dedicated'\nidle_timeout = '1m'\n[l1]\nmode = 'off'",
+            "n.toml:2: idle_timeout: cannot be kept where sharing is dedicated and l1.mode off; use the upstream's own timeout",
+        ),
+        (
             "[l1]\nmax_bytes = '64KiB'",
             "n.toml:2: l1.max_bytes: 64KiB is less than l1.max_entry_bytes, which is 256KiB; set that lower too",
         ),

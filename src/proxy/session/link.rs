@@ -74,6 +74,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         true
     }
 
+    /// Where the upstream refuses nearside itself, a client's password reaches it all the same: over a connection that
+    /// gives none before, and whose only use is this.
+    pub(super) fn open_bare(&mut self) {
+        let key = OwnKey {
+            place: self.place.clone(),
+            resp3: false,
+        };
+        let lanes = Arc::clone(&self.lanes);
+        let mut own = Own::opening(
+            key,
+            Box::pin(async move {
+                let opened = open_own(&lanes, None, 0, false).await;
+                lanes.attempted(opened.as_ref().map(|_| ()));
+                opened
+            }),
+        );
+        own.bare = true;
+        self.own = Some(own);
+    }
+
     /// Gives the own connection the client's name.
     fn name_own(&mut self) {
         let Some(own) = &mut self.own else {
@@ -218,6 +238,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.own = Some(own);
         for change in came.changes {
             self.changed(change);
+        }
+        if self.own.as_ref().is_some_and(|own| own.bare) && self.own_idle() {
+            self.own = None;
         }
         self.give_back_own();
         came.news

@@ -70,6 +70,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Done;
             }
         }
+        if self.own.is_none() && self.is_let_in_alone(class, request, args) {
+            self.open_bare();
+            self.send_own(row, class, request, args);
+            return Flow::Done;
+        }
         // A busy server refuses SELECT, and these are what ends it. Not over a connection that the session then keeps.
         let ends_busy = row.is_some_and(|row| ENDS_BUSY.contains(&row.name))
             && !self.dedicated
@@ -99,6 +104,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 .is_none_or(|change| change.moves()),
             _ => row.is_some_and(|row| row.name == "CLIENT|REPLY"),
         }
+    }
+
+    /// Whether the client gives a password of its own where the upstream refuses whom the session is for now.
+    fn is_let_in_alone(&self, class: Class, request: &[u8], args: &[Range<usize>]) -> bool {
+        let refused = self.seat.as_ref().is_some_and(|seat| seat.is_refused());
+        refused
+            && self.lanes.unavailable().is_none()
+            && matches!(
+                self.change(class, request, args),
+                Some(Change::User(_) | Change::Hello { user: Some(_), .. })
+            )
     }
 
     /// Whether a RESP2 client that has subscriptions sends what the upstream does not take from such.

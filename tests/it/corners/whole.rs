@@ -231,6 +231,9 @@ fn wait_counts_what_went_by_the_lane() {
             assert_eq!(session.read(), Value::Int(1));
             assert_eq!(there.call(&["GET", "k"]).text(), Some("piped"));
             assert_eq!(session.read().text(), Some("piped"));
+            if protocol == Protocol::Resp3 {
+                continue;
+            }
             // A replica that does not keep up is not counted.
             there.send(&["DEBUG", "SLEEP", "1"]);
             there.flush();
