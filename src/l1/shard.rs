@@ -1,17 +1,17 @@
-//! One shard: a hash table over a slab of entries, in SIEVE's order, and its admission window.
-
-use std::collections::HashSet;
+//! One shard: a hash table over a slab of entries, their eviction policy, and the counts of writes in flight.
 
 use hashbrown::HashTable;
 
-/// Accounted beside an entry's own bytes: its two slab slots, its table slot at the table's usual load, and the
-/// allocator's rounding of its one allocation.
+use super::admission::Admission;
+use super::policy::{Mark, Node, Policy, Slots};
+
+/// Accounted beside an entry's own bytes: its slab slot and the policy's node; the policy's sketch and the admission
+/// window at their fullest; its table slot at the table's usual load, and the allocator's rounding of its one allocation.
 pub const ENTRY_OVERHEAD: usize =
-    std::mem::size_of::<Option<Entry>>() + std::mem::size_of::<Place>() + 24;
+    std::mem::size_of::<Option<Entry>>() + std::mem::size_of::<Node>() + 8 + 4 + 24;
 
 /// Stripes of the in-flight counts in one shard.
 const STRIPES: usize = 4096;
-const NONE: u32 = u32::MAX;
 
 /// A key with its reply.
 #[derive(Debug)]
@@ -23,19 +23,11 @@ pub struct Entry {
     key_len: u32,
     /// Whose it is; see [`super::Space`].
     space: u16,
-    visited: bool,
+    mark: Mark,
 }
 
-// A look-up reads one entry's cache line, and nothing of its place in the list.
+// A look-up reads one entry's cache line, and a hit writes to no other.
 const _: () = assert!(std::mem::size_of::<Option<Entry>>() == 32);
-
-/// Where an entry stands: in the table by its hash, in the list between its neighbours.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    hash: u64,
-    newer: u32,
-    older: u32,
-}
 
 impl Entry {
     /// The key.
@@ -58,22 +50,43 @@ impl Entry {
     }
 }
 
+/// The entries, by slot.
+#[derive(Debug, Default)]
+struct Slab(Vec<Option<Entry>>);
+
+impl Slab {
+    fn entry(&self, at: u32) -> &Entry {
+        self.0[at as usize]
+            .as_ref()
+            .expect("table and policy name only slots in use")
+    }
+
+    fn entry_mut(&mut self, at: u32) -> &mut Entry {
+        self.0[at as usize]
+            .as_mut()
+            .expect("table and policy name only slots in use")
+    }
+}
+
+impl Slots for Slab {
+    fn weight(&self, slot: u32) -> usize {
+        self.entry(slot).bytes()
+    }
+
+    fn mark(&mut self, slot: u32) -> &mut Mark {
+        &mut self.entry_mut(slot).mark
+    }
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Shard {
     table: HashTable<u32>,
-    slab: Vec<Option<Entry>>,
-    /// By the same numbers as the slab.
-    places: Vec<Place>,
+    slab: Slab,
     free: Vec<u32>,
-    newest: u32,
-    oldest: u32,
-    hand: u32,
-    bytes: usize,
-    max_bytes: usize,
+    policy: Policy,
     in_flight: Box<[u32]>,
-    seen: HashSet<u64, foldhash::fast::FixedState>,
-    seen_before: HashSet<u64, foldhash::fast::FixedState>,
+    admission: Admission,
 }
 
 fn stripe(hash: u64) -> usize {
@@ -84,22 +97,16 @@ impl Shard {
     pub fn new(max_bytes: usize) -> Self {
         Self {
             table: HashTable::new(),
-            slab: Vec::new(),
-            places: Vec::new(),
+            slab: Slab::default(),
             free: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
-            hand: NONE,
-            bytes: 0,
-            max_bytes,
+            policy: Policy::new(max_bytes),
             in_flight: vec![0; STRIPES].into_boxed_slice(),
-            seen: HashSet::default(),
-            seen_before: HashSet::default(),
+            admission: Admission::default(),
         }
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.policy.weight()
     }
 
     pub fn len(&self) -> usize {
@@ -107,18 +114,23 @@ impl Shard {
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.slab.iter().flatten()
+        self.slab.0.iter().flatten()
     }
 
-    /// The live entry of `key` in `space`; marks it as used.
+    /// The live entry of `key` in `space`. The policy is told of the read, whether it hits or not.
     pub fn get(&mut self, space: u16, hash: u64, key: &[u8], now: u64) -> Option<&Entry> {
-        let at = self.find(space, hash, key)?;
-        if self.entry(at).deadline <= now {
+        let Some(at) = self.find(space, hash, key) else {
+            self.policy.miss(hash);
+            return None;
+        };
+        if self.slab.entry(at).deadline <= now {
             self.remove_at(at);
+            self.policy.miss(hash);
             return None;
         }
-        let entry = self.entry_mut(at);
-        entry.visited = true;
+        let entry = self.slab.entry_mut(at);
+        entry.mark.hit();
+        self.policy.hit(hash, entry.bytes());
         Some(entry)
     }
 
@@ -142,55 +154,48 @@ impl Shard {
             deadline,
             key_len: u32::try_from(key.len()).expect("a request's argument is at most 512 MiB"),
             space,
-            visited: false,
+            mark: Mark::default(),
         };
         let bytes = entry.bytes();
-        if bytes > self.max_bytes {
+        if bytes > self.policy.capacity() {
             return 0;
         }
         let mut evicted = 0;
-        while self.bytes + bytes > self.max_bytes && self.evict() {
+        while !self.policy.fits(bytes) {
+            let Some(at) = self.policy.evict(&mut self.slab) else {
+                break;
+            };
+            self.release(at);
             evicted += 1;
         }
-        self.bytes += bytes;
-        let place = Place {
-            hash,
-            newer: NONE,
-            older: self.newest,
-        };
         let at = if let Some(at) = self.free.pop() {
-            self.slab[at as usize] = Some(entry);
-            self.places[at as usize] = place;
+            self.slab.0[at as usize] = Some(entry);
             at
         } else {
-            self.slab.push(Some(entry));
-            self.places.push(place);
-            u32::try_from(self.slab.len() - 1).expect("memory bounds the entries far below 2^32")
+            self.slab.0.push(Some(entry));
+            u32::try_from(self.slab.0.len() - 1).expect("memory bounds the entries far below 2^32")
         };
-        if self.newest != NONE {
-            self.places[self.newest as usize].newer = at;
-        }
-        self.newest = at;
-        if self.oldest == NONE {
-            self.oldest = at;
-        }
-        let places = &self.places;
-        self.table
-            .insert_unique(hash, at, |&at| places[at as usize].hash);
+        self.policy.insert(&mut self.slab, at, hash);
+        let policy = &self.policy;
+        self.table.insert_unique(hash, at, |&at| policy.hash(at));
         evicted
     }
 
     /// Drops the entries of `key` in every space.
     pub fn remove(&mut self, hash: u64, key: &[u8]) {
-        while let Some(&at) = self.table.find(hash, |&at| self.entry(at).key() == key) {
+        self.policy.invalidate(hash);
+        while let Some(&at) = self
+            .table
+            .find(hash, |&at| self.slab.entry(at).key() == key)
+        {
             self.remove_at(at);
         }
     }
 
     /// Drops every entry of a space.
     pub fn remove_space(&mut self, space: u16) {
-        for at in 0..self.slab.len() {
-            if self.slab[at]
+        for at in 0..self.slab.0.len() {
+            if self.slab.0[at]
                 .as_ref()
                 .is_some_and(|entry| entry.space == space)
             {
@@ -206,10 +211,8 @@ impl Shard {
 
     /// Drops every entry of this hash.
     pub fn remove_hash(&mut self, hash: u64) {
-        while let Some(&at) = self
-            .table
-            .find(hash, |&at| self.places[at as usize].hash == hash)
-        {
+        self.policy.invalidate(hash);
+        while let Some(&at) = self.table.find(hash, |&at| self.policy.hash(at) == hash) {
             self.remove_at(at);
         }
     }
@@ -217,11 +220,9 @@ impl Shard {
     /// Drops every entry and gives their memory back.
     pub fn clear(&mut self) {
         self.table = HashTable::new();
-        self.slab = Vec::new();
-        self.places = Vec::new();
+        self.slab = Slab::default();
         self.free = Vec::new();
-        (self.newest, self.oldest, self.hand) = (NONE, NONE, NONE);
-        self.bytes = 0;
+        self.policy = Policy::new(self.policy.capacity());
     }
 
     pub fn begin_write(&mut self, hash: u64) {
@@ -240,75 +241,30 @@ impl Shard {
 
     /// Whether a missed key was read before within the window, which is as many keys as the shard holds; notes this read.
     pub fn admits(&mut self, hash: u64) -> bool {
-        if self.seen.contains(&hash) || self.seen_before.contains(&hash) {
-            return true;
-        }
-        if self.seen.len() >= self.table.len().max(1024) {
-            self.seen_before = std::mem::take(&mut self.seen);
-        }
-        self.seen.insert(hash);
-        false
+        self.admission.admits(hash, self.table.len())
     }
 
     fn find(&self, space: u16, hash: u64, key: &[u8]) -> Option<u32> {
         let is_it = |entry: &Entry| entry.space == space && entry.key() == key;
-        self.table.find(hash, |&at| is_it(self.entry(at))).copied()
-    }
-
-    fn entry(&self, at: u32) -> &Entry {
-        self.slab[at as usize]
-            .as_ref()
-            .expect("table and list name only slots in use")
-    }
-
-    fn entry_mut(&mut self, at: u32) -> &mut Entry {
-        self.slab[at as usize]
-            .as_mut()
-            .expect("table and list name only slots in use")
+        self.table
+            .find(hash, |&at| is_it(self.slab.entry(at)))
+            .copied()
     }
 
     fn remove_at(&mut self, at: u32) {
-        let entry = self.slab[at as usize]
-            .take()
-            .expect("table and list name only slots in use");
-        let Place { hash, newer, older } = self.places[at as usize];
-        if let Ok(found) = self.table.find_entry(hash, |&slot| slot == at) {
-            found.remove();
-        }
-        self.free.push(at);
-        self.bytes -= entry.bytes();
-        if self.hand == at {
-            self.hand = newer;
-        }
-        if newer == NONE {
-            self.newest = older;
-        } else {
-            self.places[newer as usize].older = older;
-        }
-        if older == NONE {
-            self.oldest = newer;
-        } else {
-            self.places[older as usize].newer = newer;
-        }
+        self.policy.remove(&mut self.slab, at);
+        self.release(at);
     }
 
-    /// Evicts one entry: the hand goes from the oldest on, forgives what was used since it last came by.
-    fn evict(&mut self) -> bool {
-        let mut at = if self.hand == NONE {
-            self.oldest
-        } else {
-            self.hand
-        };
-        if at == NONE {
-            return false;
+    /// Gives a slot back that the policy has let go.
+    fn release(&mut self, at: u32) {
+        if let Ok(found) = self
+            .table
+            .find_entry(self.policy.hash(at), |&slot| slot == at)
+        {
+            found.remove();
         }
-        while self.entry(at).visited {
-            self.entry_mut(at).visited = false;
-            let newer = self.places[at as usize].newer;
-            at = if newer == NONE { self.oldest } else { newer };
-        }
-        self.hand = at;
-        self.remove_at(at);
-        true
+        self.slab.0[at as usize] = None;
+        self.free.push(at);
     }
 }
