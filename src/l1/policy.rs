@@ -12,7 +12,7 @@ use sketch::Sketch;
 use trial::Trial;
 
 /// The window sizes that are tried, in hundredths of the capacity: for frequency, and for recency.
-const WINDOWS: [usize; 2] = [5, 50];
+const WINDOWS: [usize; 3] = [5, 50, 99];
 /// A trial holds between half as many entries and so many.
 const TRIAL_ENTRIES: usize = 256;
 /// The sampled reads between two decisions: so many for each entry in a trial, but not fewer than
@@ -20,7 +20,7 @@ const TRIAL_ENTRIES: usize = 256;
 const READS_AN_ENTRY: usize = 5;
 const LEAST_READS: usize = 4096;
 /// The other window must earn at least this share of the reads more, as a divisor, to be taken.
-const BETTER: usize = 200;
+const BETTER: usize = 100;
 /// The bits of a hash that say whether a key is in the sample; L1 takes its shards from those below.
 const SAMPLE_SHIFT: u32 = 24;
 /// No key is sampled.
@@ -53,6 +53,14 @@ impl Policy {
         }
     }
 
+    /// Forgets all entries and gives their memory back; the window stays as it was found best.
+    pub fn clear(&mut self) {
+        let window = self.window;
+        *self = Self::new(self.capacity());
+        self.window = window;
+        self.queues.set_window(WINDOWS[window]);
+    }
+
     /// What all entries may weigh together.
     pub fn capacity(&self) -> usize {
         self.queues.capacity()
@@ -77,8 +85,7 @@ impl Policy {
     #[inline]
     pub fn hit(&mut self, hash: u64, weight: usize) {
         if self.in_sample(hash) {
-            self.sampled_read(hash);
-            self.sampled_fill(hash, weight);
+            self.sampled_hit(hash, weight);
         }
     }
 
@@ -127,6 +134,12 @@ impl Policy {
     }
 
     #[cold]
+    #[inline(never)]
+    fn sampled_hit(&mut self, hash: u64, weight: usize) {
+        self.sampled_read(hash);
+        self.sampled_fill(hash, weight);
+    }
+
     fn sampled_read(&mut self, hash: u64) {
         if self.trials.is_empty() {
             return;
@@ -148,7 +161,6 @@ impl Policy {
         }
     }
 
-    #[cold]
     fn sampled_fill(&mut self, hash: u64, weight: usize) {
         for trial in &mut self.trials {
             trial.fill(hash, weight);

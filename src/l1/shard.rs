@@ -123,15 +123,15 @@ impl Shard {
             self.policy.miss(hash);
             return None;
         };
-        if self.slab.entry(at).deadline <= now {
+        let entry = self.slab.entry_mut(at);
+        if entry.deadline <= now {
             self.remove_at(at);
             self.policy.miss(hash);
             return None;
         }
-        let entry = self.slab.entry_mut(at);
         entry.mark.hit();
         self.policy.hit(hash, entry.bytes());
-        Some(entry)
+        Some(self.slab.entry(at))
     }
 
     /// Puts a reply in, in the place of any other of its key and space, and evicts down to the bound. The evicted are counted.
@@ -222,7 +222,7 @@ impl Shard {
         self.table = HashTable::new();
         self.slab = Slab::default();
         self.free = Vec::new();
-        self.policy = Policy::new(self.policy.capacity());
+        self.policy.clear();
     }
 
     pub fn begin_write(&mut self, hash: u64) {

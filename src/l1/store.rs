@@ -137,7 +137,7 @@ impl L1 {
         let shards = if workers <= 1 {
             1
         } else {
-            (settings.max_bytes >> 20).next_power_of_two().clamp(1, 16)
+            (settings.max_bytes >> 22).next_power_of_two().clamp(1, 16)
         };
         let each = settings.max_bytes / shards;
         Self {

@@ -20,7 +20,10 @@ impl Mark {
     /// The entry was read.
     #[inline]
     pub fn hit(&mut self) {
-        self.0 |= Self::USED;
+        // Not written again where it is set, which leaves the cache line clean.
+        if self.0 & Self::USED == 0 {
+            self.0 |= Self::USED;
+        }
     }
 
     fn take_used(&mut self) -> bool {
