@@ -22,13 +22,16 @@
 //! Writes in flight are counted by hash in fixed stripes, not by key: two keys that share a stripe refuse each
 //! other's fills while a write is out, which costs a miss and needs no allocation.
 //!
-//! Eviction is SIEVE (Zhang et al., NSDI 2024): a hit sets a bit, the hand clears it.
+//! What stays when memory is full is the policy's business, see `policy.rs`: a hit sets a bit, no more.
 
+mod admission;
 mod earnings;
+mod entry;
 mod families;
 mod generations;
 pub mod glob;
 pub mod keyspace;
+mod policy;
 mod read;
 mod rules;
 pub mod settings;

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use super::entry::{ENTRY_OVERHEAD, Entry, New};
 use super::generations::{Generation, Generations};
 use super::keyspace::{Keyspaces, Refusal};
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
-use super::shard::{ENTRY_OVERHEAD, Entry, New, Shard};
+use super::shard::Shard;
 use super::{Rule, RuleSet, Space};
 use crate::resp::downgrade::{Downgrade, Shape};
 use crate::resp::encode;
@@ -170,7 +171,7 @@ impl L1 {
         let shards = if workers <= 1 {
             1
         } else {
-            (settings.max_bytes >> 20).next_power_of_two().clamp(1, 16)
+            (settings.max_bytes >> 22).next_power_of_two().clamp(1, 16)
         };
         let each = settings.max_bytes / shards;
         Self {
