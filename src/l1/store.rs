@@ -521,7 +521,10 @@ impl L1 {
         if ttls.len() != fill.keys.len() {
             return Err(Refusal::Expiry);
         }
-        let nothing = is_nothing(fill.reply);
+        let nothing = match fill.read.ident {
+            Ident::Value(_) => fill.reply == b"_\r\n",
+            Ident::Reply { .. } => is_nothing(fill.reply),
+        };
         if nothing && !policy.negative && ttls.contains(&-2) {
             return Err(Refusal::Negative);
         }

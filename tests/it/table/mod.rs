@@ -4,6 +4,7 @@
 
 mod against_command;
 mod exec;
+mod kept;
 mod learned;
 mod replies;
 mod samples;

@@ -145,7 +145,7 @@ fn steady(row: &Row, key: &'static str) -> &'static str {
 }
 
 /// The sample, and with each of its keys replaced by each key of the data set in turn.
-fn variants(sample: &Sample) -> Vec<Sample> {
+pub fn variants(sample: &Sample) -> Vec<Sample> {
     let mut variants = vec![sample.clone()];
     let request = sample.request();
     let row = request.row().expect("a row");

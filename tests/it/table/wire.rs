@@ -1,7 +1,7 @@
 //! A connection that gives replies as the bytes that came, and samples as requests.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 
 use nearside::command::{self, Row};
@@ -128,7 +128,11 @@ pub struct Wire {
 impl Wire {
     /// Speaking RESP3 if so said, or else RESP2.
     pub fn connect(server: &RedisServer, resp3: bool) -> Self {
-        let stream = TcpStream::connect(server.addr()).expect("a connection");
+        Self::to(server.addr(), resp3)
+    }
+
+    pub fn to(addr: SocketAddr, resp3: bool) -> Self {
+        let stream = TcpStream::connect(addr).expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let mut wire = Self {
