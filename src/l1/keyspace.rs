@@ -111,10 +111,7 @@ impl Keyspaces {
     #[inline]
     #[must_use]
     pub fn of(&self, key: &[u8]) -> u8 {
-        let (_, named) = self
-            .policies
-            .split_last()
-            .expect("the default one is there");
+        let named = &self.policies[..self.policies.len() - 1];
         let found = named
             .iter()
             .position(|space| glob::matches(&space.pattern, key));

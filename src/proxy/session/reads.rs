@@ -404,8 +404,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 let read = self.l1.reply(row.name, keys.first()?, asked.rest());
                 let admitted = self.l1.admits(space, &read, policy);
-                let hold = || self.l1.held(space, read.key, keys[0], self.now);
-                let held = admitted.then(|| (keys.len() == 1).then(hold).flatten())?;
+                let of_key = || self.l1.held(space, read.key, keys[0], self.now);
+                let held = admitted.then(|| (keys.len() == 1).then(of_key).flatten())?;
                 let (name, rest) = (row.name, asked.rest().into());
                 (Filled::Reply { name, rest }, held)
             }

@@ -90,13 +90,11 @@ impl Filling {
             }
             Next::Deadline => {
                 let integer = parts.line.strip_prefix(b":");
-                match integer.and_then(|n| parse_integer(n.trim_ascii_end())) {
-                    Some(ttl) => self.ttls.push(ttl),
-                    None => {
-                        self.ttls.push(-2);
-                        self.refuse(Refusal::Expiry);
-                    }
+                let ttl = integer.and_then(|n| parse_integer(n.trim_ascii_end()));
+                if ttl.is_none() {
+                    self.refuse(Refusal::Expiry);
                 }
+                self.ttls.push(ttl.unwrap_or(-2));
             }
         }
         self.ttls.len() >= fill.keys.len()

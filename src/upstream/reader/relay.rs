@@ -156,31 +156,37 @@ impl Reader {
         {
             self.dirty.push(Arc::clone(session));
         }
+        self.went_through(bytes, fresh, walked.done);
+        Ok(Some((walked.consumed, walked.done)))
+    }
+
+    /// A stretch of the reply under way was handed over.
+    fn went_through(&mut self, bytes: &[u8], fresh: bool, done: bool) {
         if fresh && bytes[0] == b'-' || !self.reply.error.is_empty() {
             self.reply
                 .error
                 .extend_from_slice(&bytes[..bytes.len().min(64)]);
         }
+        let head = self.pending.front().expect("the caller has looked");
+        let reads = head.reads;
         if let Op::Fill(_) = head.op {
             let limit = self.l1.settings().max_entry_bytes.saturating_mul(64);
             self.filling.collect(bytes, limit);
         }
-        let reads = head.reads;
         if !self.shared.is_empty() {
             self.collect_shared(bytes);
         }
         self.reply.relayed = true;
-        self.reply.bytes += walked.consumed;
-        if walked.done
+        self.reply.bytes += bytes.len();
+        if done
             && self.reply.bytes > self.large_reply
             && let Some(hash) = reads
         {
             self.large.add(hash);
         }
-        if walked.done && !self.shared.is_empty() {
+        if done && !self.shared.is_empty() {
             self.end_shared();
         }
-        Ok(Some((walked.consumed, walked.done)))
     }
 
     /// Cuts off a client for whom too much is waiting, by its own bound or by that of all together.
