@@ -155,6 +155,13 @@ impl Entry {
         self.traits.0 & Traits::HITS
     }
 
+    /// Whether it was read since this was last asked.
+    pub fn take_read(&mut self) -> bool {
+        let read = self.traits.has(Traits::READ);
+        self.traits.0 &= !Traits::READ;
+        read
+    }
+
     /// Whether it hangs on further keys.
     pub fn is_joint(&self) -> bool {
         self.traits.has(Traits::JOINT)

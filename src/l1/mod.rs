@@ -45,4 +45,4 @@ pub use generations::Generation;
 pub use read::{Ident, Read};
 pub use rules::{Rule, RuleSet};
 pub use space::Space;
-pub use store::{Counters, End, Fill, Held, L1, Lookup, Settling, Unsettled};
+pub use store::{Counters, Cursor, End, Fill, Held, L1, Lookup, Settling, Unsettled};

@@ -81,6 +81,8 @@ pub struct Settings {
     pub max_entry_bytes: usize,
     /// When a key is filled; of keys in no key space.
     pub admit: Admit,
+    /// How often, at most, an upstream that evicts by last use is told of a key that is served; zero for never.
+    pub touch_interval: Duration,
     /// Named patterns of keys with policies of their own; the first that matches holds.
     pub keyspaces: Vec<Keyspace>,
     /// Commands of modules whose reads the operator vouches for, in upper case: JSON.GET.
@@ -117,6 +119,7 @@ impl Default for Settings {
             entry_max_ttl: Duration::from_secs(60),
             max_entry_bytes: 256 << 10,
             admit: Admit::SecondRead,
+            touch_interval: Duration::from_secs(60),
             keyspaces: Vec::new(),
             module_reads: Vec::new(),
             knocked_out: super::RuleSet::none(),

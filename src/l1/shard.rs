@@ -158,6 +158,25 @@ impl Shard {
         self.remove_at(at);
     }
 
+    /// Goes through the slots from `at` on, so many at most, and gives `take` the entries of a space that were read since
+    /// the last time; the slot to go on from, if there are more.
+    pub fn take_read(
+        &mut self,
+        space: u16,
+        at: usize,
+        slots: usize,
+        mut take: impl FnMut(&Entry),
+    ) -> Option<usize> {
+        let end = self.slab.0.len().min(at + slots);
+        let entries = self.slab.0.get_mut(at..end).unwrap_or_default();
+        for entry in entries.iter_mut().flatten() {
+            if entry.space() == space && entry.take_read() {
+                take(entry);
+            }
+        }
+        (end < self.slab.0.len()).then_some(end)
+    }
+
     /// Drops every entry of a space.
     pub fn remove_space(&mut self, space: u16) {
         for at in 0..self.slab.0.len() {

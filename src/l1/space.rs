@@ -15,6 +15,7 @@ pub struct Space {
     /// Send time of the newest answered command of the lane, plus one; 0 while the lane is not up.
     proof: AtomicU64,
     used: AtomicBool,
+    served: AtomicBool,
     /// The server tracks what the lane reads.
     tracked: AtomicBool,
     pushed: Mutex<PushLog>,
@@ -36,6 +37,7 @@ impl Space {
             id,
             proof: AtomicU64::new(0),
             used: AtomicBool::new(false),
+            served: AtomicBool::new(false),
             tracked: AtomicBool::new(true),
             pushed: Mutex::new(PushLog {
                 ring: Vec::new(),
@@ -74,12 +76,19 @@ impl Space {
     /// Hits were served.
     pub fn note_use(&self) {
         self.used.store(true, Ordering::Relaxed);
+        self.served.store(true, Ordering::Relaxed);
     }
 
     /// Whether hits were served since the last call.
     #[must_use]
     pub fn take_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
+    }
+
+    /// The same for whoever tells the upstream of what was served.
+    #[must_use]
+    pub fn take_served(&self) -> bool {
+        self.served.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn note_push(&self, hash: u64) {

@@ -85,6 +85,30 @@ pub struct Counters {
     pub evictions: AtomicU64,
 }
 
+/// A place in a walk through all of L1.
+#[derive(Debug)]
+pub struct Cursor {
+    shard: Option<usize>,
+    slot: usize,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self {
+            shard: Some(0),
+            slot: 0,
+        }
+    }
+}
+
+impl Cursor {
+    /// Whether the walk is over.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.shard.is_none()
+    }
+}
+
 /// Writes that L1 may not have seen yet.
 #[derive(Debug, Default)]
 pub struct Unsettled {
@@ -582,6 +606,36 @@ impl L1 {
             let shard = shard.lock();
             (entries + shard.len(), bytes + shard.bytes())
         })
+    }
+
+    /// The entries of a space that were read since the last time, as the requests that they answer: of the next slots,
+    /// at most so many, and no more than about so many entries.
+    #[must_use]
+    pub fn take_read(
+        &self,
+        space: &Space,
+        cursor: &mut Cursor,
+        slots: usize,
+        most: usize,
+    ) -> Vec<Vec<u8>> {
+        /// Under one lock.
+        const STRETCH: usize = 256;
+        let mut taken = Vec::new();
+        let mut seen = 0;
+        while seen < slots
+            && taken.len() < most
+            && let Some(shard) = cursor.shard.and_then(|shard| self.shards.get(shard))
+        {
+            let take = |entry: &Entry| taken.push(request(entry));
+            let on = shard.lock().take_read(space.id, cursor.slot, STRETCH, take);
+            seen += STRETCH;
+            cursor.slot = on.unwrap_or_default();
+            if on.is_none() {
+                let next = cursor.shard.map(|shard| shard + 1);
+                cursor.shard = next.filter(|&shard| shard < self.shards.len());
+            }
+        }
+        taken
     }
 
     /// Every live entry: what would be asked for it, as a request, and the encoded reply.

@@ -13,6 +13,7 @@ use super::clock::now_ms;
 use super::connect::Stream;
 use super::lane::Lane;
 use super::reader::{LaneEnd, Reader};
+use super::touch::{self, Due, Touch};
 use super::{Op, Pending};
 use crate::l1::Settling;
 use crate::l1::settings::Mode;
@@ -33,6 +34,7 @@ pub struct Driver<'a> {
     input: Box<[u8]>,
     filled: usize,
     tick: Interval,
+    touch: Touch,
     overdue: bool,
     quiet: bool,
     /// When bytes last came.
@@ -56,6 +58,7 @@ impl<'a> Driver<'a> {
             input: vec![0; READ_CHUNK].into_boxed_slice(),
             filled: 0,
             tick,
+            touch: Touch::new(lane.lanes().l1().settings().touch_interval, now_ms()),
             overdue: false,
             quiet: true,
             heard: now_ms(),
@@ -132,21 +135,48 @@ impl<'a> Driver<'a> {
             .any(|pending| matches!(pending.op, Op::Probe));
         if quiet && !probing && settings.mode == Mode::On && space.take_used() {
             let mut bytes = b"*1\r\n$5\r\nHELLO\r\n".to_vec();
-            let mut pending = vec![Pending {
-                session: None,
-                sent: now,
-                resp2: false,
-                silent: true,
-                shape: Shape::Generic,
-                repeatable: false,
-                reads: None,
-                op: Op::Probe,
-                extra: None,
-            }];
-            // A lane that has just closed needs no sign of life.
-            let _ = self.lane.submit(&mut bytes, &mut pending);
+            self.send_ours(&mut bytes, [Op::Probe], now);
         }
+        self.touch(now);
         None
+    }
+
+    /// Tells the upstream of the keys that L1 has served, where it would evict them else.
+    fn touch(&mut self, now: u64) {
+        if let Some(evicts) = self.reader.take_evicts_by_use() {
+            self.touch.answered(evicts);
+        }
+        if self.lane.is_retired() {
+            return;
+        }
+        match self
+            .touch
+            .step(self.lane.lanes().l1(), self.lane.space(), now)
+        {
+            Due::Nothing => {}
+            Due::Question => self.send_ours(&mut touch::QUESTION.to_vec(), [Op::Memory], now),
+            Due::Commands(mut bytes, count) => {
+                let replies = (0..count).map(|_| Op::Marker(None));
+                self.send_ours(&mut bytes, replies, now);
+            }
+        }
+    }
+
+    /// Sends commands of our own.
+    fn send_ours(&self, bytes: &mut Vec<u8>, replies: impl IntoIterator<Item = Op>, now: u64) {
+        let pending = replies.into_iter().map(|op| Pending {
+            session: None,
+            sent: now,
+            resp2: false,
+            silent: true,
+            shape: Shape::Generic,
+            repeatable: false,
+            reads: None,
+            op,
+            extra: None,
+        });
+        // A lane that has just closed needs none of them.
+        let _ = self.lane.submit(bytes, &mut pending.collect());
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

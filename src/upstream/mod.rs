@@ -32,5 +32,6 @@ mod push;
 mod reader;
 pub mod settings;
 mod tls;
+mod touch;
 
 pub use pending::{ExecBlock, Extra, FillKeys, Filled, Keys, Op, Pending, Predicted, refuse};

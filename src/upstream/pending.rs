@@ -105,6 +105,8 @@ pub enum Op {
     Marker(Option<Arc<Settling>>),
     /// The reply to a bare HELLO that was sent as a sign of life.
     Probe,
+    /// What the upstream says of its memory.
+    Memory,
 }
 
 /// Hashes of a write's keys; most writes have one.
@@ -170,13 +172,22 @@ pub(super) fn fail_one(
     answered: bool,
     unsettled: &mut Unsettled,
 ) {
-    let relayed = !matches!(pending.op, Op::Marker(_) | Op::ScriptEnd | Op::Probe) && !answered;
+    let relayed = !matches!(
+        pending.op,
+        Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory
+    ) && !answered;
     let marker = matches!(pending.op, Op::Marker(_));
     match &pending.op {
         Op::Write(Keys::Any) => unsettled.of_any += 1,
         Op::Write(keys) => unsettled.hashes.extend_from_slice(keys.as_slice()),
         Op::Exec(block) => unsettled.hashes.extend_from_slice(block.keys.as_slice()),
-        Op::Marker(_) | Op::Relay | Op::Script | Op::ScriptEnd | Op::Fill(_) | Op::Probe => {}
+        Op::Marker(_)
+        | Op::Relay
+        | Op::Script
+        | Op::ScriptEnd
+        | Op::Fill(_)
+        | Op::Probe
+        | Op::Memory => {}
     }
     let flight = pending.extra.and_then(|extra| extra.flight);
     for joined in flight.map(|flight| flight.take()).unwrap_or_default() {

@@ -18,7 +18,7 @@ use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::pending::{fail_joined, fail_one};
 use super::push::{Applying, PushSink};
-use super::{Keys, Op, Pending};
+use super::{Keys, Op, Pending, touch};
 use crate::l1::keyspace::Refusal;
 use crate::l1::{L1, Rule, Space, Unsettled};
 use crate::resp::downgrade::Downgrade;
@@ -90,6 +90,8 @@ pub struct Reader {
     filling: Filling,
     late: Vec<Late>,
     dirty: Vec<Arc<Mailbox>>,
+    /// What the upstream has just said of that.
+    evicts_by_use: Option<bool>,
     pub pending: VecDeque<Pending>,
 }
 
@@ -115,8 +117,14 @@ impl Reader {
             filling: Filling::default(),
             late: Vec::new(),
             dirty: Vec::new(),
+            evicts_by_use: None,
             pending: VecDeque::new(),
         }
+    }
+
+    /// Whether the upstream evicts what is not used, if it has said so since this was last asked.
+    pub fn take_evicts_by_use(&mut self) -> Option<bool> {
+        self.evicts_by_use.take()
     }
 
     /// The writes that were answered and that other lanes may not have seen yet.
@@ -197,7 +205,7 @@ impl Reader {
         let relays = match &head.op {
             Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Script => true,
             Op::Fill(fill) => fill.held.is_some() || self.filling.is_reading(),
-            Op::Marker(_) | Op::ScriptEnd | Op::Probe => false,
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory => false,
         };
         if relays {
             self.relay(buf).map_err(broken)
@@ -258,6 +266,10 @@ impl Reader {
                 if let Some(session) = head.session {
                     session.lock().fences += 1;
                 }
+            }
+            Op::Memory => {
+                let info = parts.bulks.first().map_or(&[][..], Vec::as_slice);
+                self.evicts_by_use = Some(touch::evicts_by_use(info));
             }
             Op::Probe => {
                 let role = Hello::from_parts(&parts.bulks).role;

@@ -8,4 +8,5 @@ mod private;
 mod redis_rs;
 mod support;
 mod table;
+mod touch;
 mod unreachable;
