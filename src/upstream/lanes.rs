@@ -69,6 +69,8 @@ struct Registry {
     current: HashMap<LaneKey, Arc<Lane>>,
     /// Lanes that have not ended, retired ones included.
     alive: usize,
+    /// It was said that there is room for no further one.
+    full: bool,
 }
 
 /// See the module's header.
@@ -269,10 +271,14 @@ impl Lanes {
         on: &Handle,
     ) -> Option<Arc<Lane>> {
         if registry.alive >= self.settings.max_lanes {
-            tracing::warn!(max_lanes = self.settings.max_lanes, "no further lane");
+            // Asked for again with each batch; said once, until one could be opened again.
+            if !std::mem::replace(&mut registry.full, true) {
+                tracing::warn!(max_lanes = self.settings.max_lanes, "no further lane");
+            }
             return None;
         }
         registry.alive += 1;
+        registry.full = false;
         let lane = Arc::new(Lane::new(key.clone(), Arc::clone(self)));
         registry.current.insert(key.clone(), Arc::clone(&lane));
         on.spawn(Arc::clone(&lane).run());
@@ -410,3 +416,7 @@ fn read_ours(endpoint: &Endpoint) -> Result<Option<Credentials>, String> {
     let user = file.user.clone();
     Ok(Some(Credentials { user, password }))
 }
+
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;
