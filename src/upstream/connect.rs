@@ -240,6 +240,20 @@ async fn call(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError
 
 /// As [`call`], with the reply's bytes too.
 async fn call_raw(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>), ConnectError> {
+    exchange(stream, args, 4096).await
+}
+
+/// As [`call`], reading nothing of what comes behind the reply.
+async fn call_last(stream: &mut Stream, args: &[&[u8]]) -> Result<Parts, ConnectError> {
+    Ok(exchange(stream, args, 1).await?.0)
+}
+
+/// One request, and its reply and bytes, which are read `at_once`, or fewer.
+async fn exchange(
+    stream: &mut Stream,
+    args: &[&[u8]],
+    at_once: usize,
+) -> Result<(Parts, Vec<u8>), ConnectError> {
     let lost = |error: io::Error| {
         ConnectError::Unreachable(format!("connection lost in the handshake: {error}"))
     };
@@ -248,9 +262,12 @@ async fn call_raw(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>
     stream.write_all(&request).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;
     let (mut walker, mut parts) = (FrameWalker::default(), Parts::default());
-    let (mut buf, mut raw) = (Vec::with_capacity(512), Vec::new());
+    let (mut buf, mut raw) = (Vec::new(), Vec::new());
+    let mut chunk = vec![0; at_once];
     loop {
-        if stream.read_buf(&mut buf).await.map_err(lost)? == 0 {
+        let read = stream.read(&mut chunk).await.map_err(lost)?;
+        buf.extend_from_slice(&chunk[..read]);
+        if read == 0 {
             return Err(ConnectError::Unreachable(
                 "the upstream closed the connection in the handshake".into(),
             ));
@@ -351,14 +368,15 @@ pub async fn open_lane(
                 hello.server, hello.version
             )
         });
-        if track && untracked.is_none() {
-            untracked = call(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])
-                .await?
-                .error();
-        }
         // Before the first client: what is not in the table is looked up in this.
         if let Some(learned) = Learned::parse(&call_raw(&mut stream, &[b"COMMAND"]).await?.1) {
             lanes.learn(learned);
+        }
+        // The last, for from here on there are pushes, and they are the reader's.
+        if track && untracked.is_none() {
+            untracked = call_last(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])
+                .await?
+                .error();
         }
         Ok((stream, hello, untracked))
     };

@@ -209,3 +209,37 @@ fn replies_of_any_shape_come_through() {
         );
     }
 }
+
+/// From CLIENT TRACKING on a push may come at any time, in the handshake too: it is nobody's reply.
+#[test]
+fn a_push_in_the_handshake_is_no_reply() {
+    let tracking = AtomicU64::new(u64::MAX);
+    let upstream = Scripted::start(move |number, command| {
+        let number = u64::try_from(number).expect("a small number");
+        let mut answer = usual(command);
+        let push = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+        if command[0] == "CLIENT" && command[1] == "TRACKING" {
+            tracking.store(number, Ordering::SeqCst);
+            // What is read with the reply has to be read on.
+            answer.extend_from_slice(&push[..7]);
+        } else if tracking.swap(u64::MAX, Ordering::SeqCst) == number {
+            let behind = std::mem::take(&mut answer);
+            answer.extend_from_slice(&push[7..]);
+            answer.extend_from_slice(push);
+            answer.extend_from_slice(&behind);
+        }
+        Some(answer)
+    });
+    let near = start(&upstream);
+    let mut session = near.session();
+    let mut replies = Vec::new();
+    for _ in 0..10 {
+        replies.push(session.call(&["GET", "k"]));
+    }
+    assert_eq!(replies, vec![Value::Bulk(b"v".to_vec()); 10]);
+    assert!(near.hits() > 0);
+    let lanes = upstream.commands().into_iter();
+    let lanes =
+        lanes.filter(|(_, command)| command.starts_with(&["CLIENT".into(), "TRACKING".into()]));
+    assert_eq!(lanes.count(), 1, "the lane was not lost");
+}

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use crate::coherence::rig::QUIET;
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::nearside::Nearside;
 use crate::support::redis::RedisServer;
 use crate::support::scripted::{Scripted, usual};
+use crate::support::{PATIENCE, eventually};
 
 fn start(server: &RedisServer) -> Nearside {
     Nearside::start(server.addr(), |settings| settings.l1.max_staleness = QUIET)
@@ -176,7 +176,10 @@ fn a_refusal_that_comes_late_locks_out_nobody_who_was_let_in_meanwhile() {
         (upstream.count(&["HELLO", "3", "AUTH", "amy", "old"]) > 0).then_some(())
     });
     upstream.cut();
-    attempt.recv().expect("an attempt with the old password");
+    // Dropped before the upstream is, which waits for its threads.
+    let release = release;
+    let attempted = attempt.recv_timeout(PATIENCE);
+    attempted.expect("an attempt with the old password");
     let mut session = near.session();
     session.must(&["AUTH", "amy", "new"]);
     release.send(()).expect("the attempt");
