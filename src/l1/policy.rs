@@ -81,28 +81,51 @@ impl Policy {
         self.queues.hash(slot)
     }
 
-    /// An entry was read. Its mark is set by the caller, who has it in hand: see [`Mark::hit`].
+    /// Whether reads of this key are in the sample, so that [`Self::sampled_read`] is to be told of each.
     #[inline]
-    pub fn hit(&mut self, hash: u64, weight: usize) {
-        if self.in_sample(hash) {
-            self.sampled_hit(hash, weight);
+    pub fn samples(&self, hash: u64) -> bool {
+        (hash >> SAMPLE_SHIFT) & self.sample == 0
+    }
+
+    /// A key of the sample is read; `weight` is that of its entry, if there is one.
+    pub fn sampled_read(&mut self, hash: u64, weight: Option<usize>) {
+        if self.trials.is_empty() {
+            return;
+        }
+        for trial in &mut self.trials {
+            trial.read(hash);
+            if let Some(weight) = weight {
+                trial.fill(hash, weight);
+            }
+        }
+        self.sampled_reads += 1;
+        let held = self.trials.iter().map(Trial::len).max().unwrap_or_default();
+        let enough = (held * READS_AN_ENTRY).max(LEAST_READS);
+        if self.sampled_reads >= enough {
+            self.decide(enough);
+            self.sampled_reads = 0;
+            // The entries have become much smaller or larger than they were.
+            let fewest = TRIAL_ENTRIES / 4;
+            if held > TRIAL_ENTRIES * 2 || held < fewest && self.sample > 0 {
+                self.try_windows();
+            }
         }
     }
 
-    /// A key was read and is not here.
+    /// A key was read and is not here. A hit is [marked](Mark::hit) by the owner, who has the entry in hand.
     pub fn miss(&mut self, hash: u64) {
         self.sketch.add(hash);
-        if self.in_sample(hash) {
-            self.sampled_read(hash);
-        }
     }
 
     /// Takes in a new entry, which must [fit](Self::fits). A slot is the next unused number, or one that was given back.
     pub fn insert(&mut self, slots: &mut impl Slots, slot: u32, hash: u64) {
         self.queues.insert(slots, slot, hash);
         self.sketch.reach(self.queues.len());
-        if self.in_sample(hash) {
-            self.sampled_fill(hash, slots.weight(slot));
+        if self.samples(hash) {
+            let weight = slots.weight(slot);
+            for trial in &mut self.trials {
+                trial.fill(hash, weight);
+            }
         }
     }
 
@@ -121,49 +144,10 @@ impl Policy {
 
     /// What is known of this key has been invalidated, here and in the trials.
     pub fn invalidate(&mut self, hash: u64) {
-        if self.in_sample(hash) {
+        if self.samples(hash) {
             for trial in &mut self.trials {
                 trial.forget(hash);
             }
-        }
-    }
-
-    #[inline]
-    fn in_sample(&self, hash: u64) -> bool {
-        (hash >> SAMPLE_SHIFT) & self.sample == 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn sampled_hit(&mut self, hash: u64, weight: usize) {
-        self.sampled_read(hash);
-        self.sampled_fill(hash, weight);
-    }
-
-    fn sampled_read(&mut self, hash: u64) {
-        if self.trials.is_empty() {
-            return;
-        }
-        for trial in &mut self.trials {
-            trial.read(hash);
-        }
-        self.sampled_reads += 1;
-        let held = self.trials.iter().map(Trial::len).max().unwrap_or_default();
-        let enough = (held * READS_AN_ENTRY).max(LEAST_READS);
-        if self.sampled_reads >= enough {
-            self.decide(enough);
-            self.sampled_reads = 0;
-            // The entries have become much smaller or larger than they were.
-            let fewest = TRIAL_ENTRIES / 4;
-            if held > TRIAL_ENTRIES * 2 || held < fewest && self.sample > 0 {
-                self.try_windows();
-            }
-        }
-    }
-
-    fn sampled_fill(&mut self, hash: u64, weight: usize) {
-        for trial in &mut self.trials {
-            trial.fill(hash, weight);
         }
     }
 

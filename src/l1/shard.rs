@@ -119,19 +119,30 @@ impl Shard {
 
     /// The live entry of `key` in `space`. The policy is told of the read, whether it hits or not.
     pub fn get(&mut self, space: u16, hash: u64, key: &[u8], now: u64) -> Option<&Entry> {
+        if self.policy.samples(hash) {
+            self.sampled_read(space, hash, key);
+        }
         let Some(at) = self.find(space, hash, key) else {
             self.policy.miss(hash);
             return None;
         };
-        let entry = self.slab.entry_mut(at);
-        if entry.deadline <= now {
+        if self.slab.entry(at).deadline <= now {
             self.remove_at(at);
             self.policy.miss(hash);
             return None;
         }
+        let entry = self.slab.entry_mut(at);
         entry.mark.hit();
-        self.policy.hit(hash, entry.bytes());
-        Some(self.slab.entry(at))
+        Some(entry)
+    }
+
+    // Out of the way of all other reads.
+    #[cold]
+    #[inline(never)]
+    fn sampled_read(&mut self, space: u16, hash: u64, key: &[u8]) {
+        let at = self.find(space, hash, key);
+        let weight = at.map(|at| self.slab.weight(at));
+        self.policy.sampled_read(hash, weight);
     }
 
     /// Puts a reply in, in the place of any other of its key and space, and evicts down to the bound. The evicted are counted.
