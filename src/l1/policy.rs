@@ -180,3 +180,6 @@ impl Policy {
             .collect();
     }
 }
+
+#[cfg(test)]
+mod properties;

@@ -279,3 +279,7 @@ impl Shard {
         self.free.push(at);
     }
 }
+
+#[cfg(test)]
+#[path = "shard_properties.rs"]
+mod properties;
