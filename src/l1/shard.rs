@@ -187,8 +187,7 @@ impl Shard {
             u32::try_from(self.slab.0.len() - 1).expect("memory bounds the entries far below 2^32")
         };
         self.policy.insert(&mut self.slab, at, hash);
-        let policy = &self.policy;
-        self.table.insert_unique(hash, at, |&at| policy.hash(at));
+        self.enter(hash, at);
         evicted
     }
 
@@ -260,6 +259,22 @@ impl Shard {
         self.table
             .find(hash, |&at| is_it(self.slab.entry(at)))
             .copied()
+    }
+
+    /// Enters a slot in the table.
+    fn enter(&mut self, hash: u64, at: u32) {
+        let policy = &self.policy;
+        let hash_of = |&at: &u32| policy.hash(at);
+        // Out of room, much of it for entries that are gone: the table would double for them, and here they come and
+        // go all the time.
+        let full = self.table.num_buckets() / 8 * 7;
+        if self.table.len() == self.table.capacity() && self.table.len() < full / 4 * 3 {
+            let slots = std::mem::replace(&mut self.table, HashTable::with_capacity(full));
+            for slot in slots {
+                self.table.insert_unique(policy.hash(slot), slot, hash_of);
+            }
+        }
+        self.table.insert_unique(hash, at, hash_of);
     }
 
     fn remove_at(&mut self, at: u32) {

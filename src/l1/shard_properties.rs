@@ -49,7 +49,7 @@ proptest! {
         calls in prop::collection::vec(call(), 1..300),
     ) {
         let mut shard = Shard::new(max_bytes);
-        let mut last = HashMap::new();
+        let mut last = HashMap::<(u16, u64), (Vec<u8>, u64)>::new();
         let mut now = 0;
         let mut puts = 0_u64;
         for call in calls {
