@@ -89,6 +89,7 @@ impl Store {
         let weights = self.owner.live.values().map(|&(_, weight)| weight);
         assert_eq!(self.policy.weight(), weights.sum::<usize>());
         assert!(self.policy.weight() <= self.policy.capacity());
+        assert!(self.policy.entries_in_trial() <= TRIAL_ENTRIES * 2);
         let mut ordered = self.policy.queues.check_invariants(&mut self.owner);
         ordered.sort_unstable();
         assert!(ordered.iter().eq(self.owner.live.keys()));
