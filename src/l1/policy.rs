@@ -1,6 +1,40 @@
-//! Who stays in L1: an order over numbered slots, by weight. No I/O, no locks, no clock, no chance.
+//! Who stays in L1 when memory is full: an order over numbered slots, by weight. No I/O, no locks, no clock, no chance.
 //!
-//! The table goes here.
+//! Owns: the two queues and each entry's place in them ([`queues`]), how often keys were read lately ([`sketch`]), and
+//! the size of the window, which [`trial`]s decide. The shard owns the entries; a bit of the policy's lies in each.
+//!
+//! ```text
+//! insert -> window --[its next victim is counted more often than main's]--> main
+//!              |                                                              |
+//!              +-- else it is evicted            main's is evicted in its place +
+//! ```
+//!
+//! No window is right for all: a small one keeps what is read often, a large one what was read lately. So three small
+//! caches without values, one for each size, see the reads of a sample of the keys (about 256 entries' worth), and
+//! from time to time L1 takes the window that earned most. They begin with the first eviction; before it nothing is
+//! to be decided, and a hit outside the sample costs one bit in the line that the look-up reads anyway.
+//!
+//! Hit ratios at 1, 5 and 20 % of the distinct keys of the first 3,000,000 accesses, and their mean, by
+//! `examples/hit_ratio.rs`; L1's and moka's differ by up to .015 between runs, since their hashes do:
+//!
+//! | trace | LRU | `quick_cache` 0.7 | moka 0.12 | this |
+//! |---|---|---|---|---|
+//! | OLTP | .416 .601 .720: .579 | .440 .607 .716: .588 | .407 .545 .592: .515 | .459 .618 .703: .593 |
+//! | P3 | .012 .029 .386: .142 | .024 .105 .473: .201 | .016 .181 .460: .219 | .012 .175 .447: .212 |
+//! | loop | .000 .000 .000: .000 | .009 .047 .193: .083 | .002 .044 .199: .082 | .008 .043 .175: .075 |
+//! | multi1 | .010 .238 .467: .239 | .061 .408 .562: .343 | .205 .443 .562: .404 | .192 .460 .540: .397 |
+//! | multi3 | .051 .266 .441: .253 | .091 .328 .563: .327 | .232 .398 .558: .396 | .236 .439 .555: .410 |
+//! | orm-busy | .736 .835 .912: .827 | .702 .837 .915: .818 | .640 .770 .881: .764 | .742 .835 .924: .834 |
+//! | web07 | .392 .506 .610: .503 | .411 .536 .624: .524 | .423 .523 .600: .515 | .442 .536 .622: .533 |
+//! | all | .363 | .412 | .413 | .436 |
+//!
+//! Tried and not chosen, as the mean over all traces:
+//! - one window of 5, 10 or 20 %: .43, and up to .05 behind an LRU where keys are read soon after or never
+//! - windows of 5 and 50 % alone: .437, but an LRU stays .11 ahead on a working set that drifts; 99 % costs .001 and
+//!   halves that
+//! - counts of up to 3, 7 or 15 hits in the entry in the place of one bit: .438, .435, .433 against .439
+//! - a memory of 10 turnovers, as is usual: .433
+//! - moving main's hand on when its victim wins, or choosing the least of 2 to 8 victims: .001 less
 
 mod queues;
 mod sketch;
@@ -11,9 +45,9 @@ pub use queues::{Mark, Node, Slots};
 use sketch::Sketch;
 use trial::Trial;
 
-/// The window sizes that are tried, in hundredths of the capacity: for frequency, and for recency.
+/// The window sizes that are tried, in hundredths of the capacity, from frequency to recency.
 const WINDOWS: [usize; 3] = [5, 50, 99];
-/// A trial holds between half as many entries and so many.
+/// A trial begins with room for half as many entries to so many; they are never more than twice as many.
 const TRIAL_ENTRIES: usize = 256;
 /// The sampled reads between two decisions: so many for each entry in a trial, but not fewer than
 /// [`LEAST_READS`], since a sketch must have learned first.
@@ -81,28 +115,47 @@ impl Policy {
         self.queues.hash(slot)
     }
 
-    /// An entry was read. Its mark is set by the caller, who has it in hand: see [`Mark::hit`].
+    /// Whether reads of this key are in the sample, so that [`Self::sampled_read`] is to be told of each.
     #[inline]
-    pub fn hit(&mut self, hash: u64, weight: usize) {
-        if self.in_sample(hash) {
-            self.sampled_hit(hash, weight);
+    pub fn samples(&self, hash: u64) -> bool {
+        (hash >> SAMPLE_SHIFT) & self.sample == 0
+    }
+
+    /// A key of the sample is read; `weight` is that of its entry, if there is one.
+    pub fn sampled_read(&mut self, hash: u64, weight: Option<usize>) {
+        if self.trials.is_empty() {
+            return;
+        }
+        for trial in &mut self.trials {
+            trial.read(hash);
+        }
+        self.sampled_reads += 1;
+        let held = self.entries_in_trial();
+        let enough = (held * READS_AN_ENTRY).max(LEAST_READS);
+        if self.sampled_reads >= enough {
+            self.decide(enough);
+            self.sampled_reads = 0;
+            // The entries have become much larger than they were.
+            if held < TRIAL_ENTRIES / 4 && self.sample > 0 {
+                self.try_windows();
+            }
+        }
+        if let Some(weight) = weight {
+            self.fill_trials(hash, weight);
         }
     }
 
-    /// A key was read and is not here.
+    /// A key was read and is not here. A hit is [marked](Mark::hit) by the owner, who has the entry in hand.
     pub fn miss(&mut self, hash: u64) {
         self.sketch.add(hash);
-        if self.in_sample(hash) {
-            self.sampled_read(hash);
-        }
     }
 
     /// Takes in a new entry, which must [fit](Self::fits). A slot is the next unused number, or one that was given back.
     pub fn insert(&mut self, slots: &mut impl Slots, slot: u32, hash: u64) {
         self.queues.insert(slots, slot, hash);
         self.sketch.reach(self.queues.len());
-        if self.in_sample(hash) {
-            self.sampled_fill(hash, slots.weight(slot));
+        if self.samples(hash) {
+            self.fill_trials(hash, slots.weight(slot));
         }
     }
 
@@ -121,50 +174,25 @@ impl Policy {
 
     /// What is known of this key has been invalidated, here and in the trials.
     pub fn invalidate(&mut self, hash: u64) {
-        if self.in_sample(hash) {
+        if self.samples(hash) {
             for trial in &mut self.trials {
                 trial.forget(hash);
             }
         }
     }
 
-    #[inline]
-    fn in_sample(&self, hash: u64) -> bool {
-        (hash >> SAMPLE_SHIFT) & self.sample == 0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn sampled_hit(&mut self, hash: u64, weight: usize) {
-        self.sampled_read(hash);
-        self.sampled_fill(hash, weight);
-    }
-
-    fn sampled_read(&mut self, hash: u64) {
-        if self.trials.is_empty() {
-            return;
-        }
-        for trial in &mut self.trials {
-            trial.read(hash);
-        }
-        self.sampled_reads += 1;
-        let held = self.trials.iter().map(Trial::len).max().unwrap_or_default();
-        let enough = (held * READS_AN_ENTRY).max(LEAST_READS);
-        if self.sampled_reads >= enough {
-            self.decide(enough);
-            self.sampled_reads = 0;
-            // The entries have become much smaller or larger than they were.
-            let fewest = TRIAL_ENTRIES / 4;
-            if held > TRIAL_ENTRIES * 2 || held < fewest && self.sample > 0 {
-                self.try_windows();
-            }
-        }
-    }
-
-    fn sampled_fill(&mut self, hash: u64, weight: usize) {
+    fn fill_trials(&mut self, hash: u64, weight: usize) {
         for trial in &mut self.trials {
             trial.fill(hash, weight);
         }
+        // The entries have become much smaller than they were.
+        if self.entries_in_trial() > TRIAL_ENTRIES * 2 {
+            self.try_windows();
+        }
+    }
+
+    fn entries_in_trial(&self) -> usize {
+        self.trials.iter().map(Trial::len).max().unwrap_or_default()
     }
 
     fn decide(&mut self, reads: usize) {
@@ -196,3 +224,6 @@ impl Policy {
             .collect();
     }
 }
+
+#[cfg(test)]
+mod properties;

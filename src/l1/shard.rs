@@ -7,7 +7,7 @@ use super::earnings::Earnings;
 use super::entry::{Entry, New, Slab};
 use super::families::Families;
 use super::generations::Generations;
-use super::policy::Policy;
+use super::policy::{Policy, Slots};
 use super::read::{Ident, Read};
 
 /// Stripes of the in-flight counts in one shard.
@@ -65,6 +65,9 @@ impl Shard {
         now: u64,
         generations: &Generations,
     ) -> Option<&Entry> {
+        if self.policy.samples(read.hash) {
+            self.sampled_read(space, read);
+        }
         let Some(at) = self.find(space, read) else {
             self.policy.miss(read.hash);
             return None;
@@ -76,8 +79,16 @@ impl Shard {
             return None;
         }
         entry.hit();
-        self.policy.hit(read.hash, entry.bytes());
         Some(self.slab.entry(at))
+    }
+
+    // Out of the way of all other reads.
+    #[cold]
+    #[inline(never)]
+    fn sampled_read(&mut self, space: u16, read: &Read<'_>) {
+        let at = self.find(space, read);
+        let weight = at.map(|at| self.slab.weight(at));
+        self.policy.sampled_read(read.hash, weight);
     }
 
     /// Until when a key is known to live, if something of it is held in `space`: its value, or one of the first few of
@@ -126,8 +137,7 @@ impl Shard {
             u32::try_from(self.slab.0.len() - 1).expect("memory bounds the entries far below 2^32")
         };
         self.policy.insert(&mut self.slab, at, hash);
-        let policy = &self.policy;
-        self.table.insert_unique(hash, at, |&at| policy.hash(at));
+        self.enter(hash, at);
         if is_reply {
             self.families.add(new.read.key, at);
         }
@@ -241,6 +251,22 @@ impl Shard {
         self.table.find(read.hash, is_it).copied()
     }
 
+    /// Enters a slot in the table.
+    fn enter(&mut self, hash: u64, at: u32) {
+        let policy = &self.policy;
+        let hash_of = |&at: &u32| policy.hash(at);
+        // Out of room, much of it for entries that are gone: the table would double for them, and here they come and
+        // go all the time.
+        let full = self.table.num_buckets() / 8 * 7;
+        if self.table.len() == self.table.capacity() && self.table.len() < full / 4 * 3 {
+            let slots = std::mem::replace(&mut self.table, HashTable::with_capacity(full));
+            for slot in slots {
+                self.table.insert_unique(policy.hash(slot), slot, hash_of);
+            }
+        }
+        self.table.insert_unique(hash, at, hash_of);
+    }
+
     fn remove_at(&mut self, at: u32) {
         self.policy.remove(&mut self.slab, at);
         self.release(at);
@@ -261,3 +287,7 @@ impl Shard {
         self.free.push(at);
     }
 }
+
+#[cfg(test)]
+#[path = "shard_properties.rs"]
+mod properties;

@@ -195,6 +195,7 @@ impl L1 {
         let shards = if workers <= 1 {
             1
         } else {
+            // Each has a policy of its own, which sees little where it holds little.
             (settings.max_bytes >> 22).next_power_of_two().clamp(1, 16)
         };
         let each = settings.max_bytes / shards;

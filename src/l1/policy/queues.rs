@@ -266,4 +266,24 @@ impl Queues {
             ring.hand = newer;
         }
     }
+
+    /// Every slot, in order; each ring is whole, and holds what is marked as its own.
+    #[cfg(test)]
+    pub fn check_invariants(&self, slots: &mut impl Slots) -> Vec<u32> {
+        let mut all = Vec::new();
+        for (ring, main) in [(self.window, 0), (self.main, Mark::MAIN)] {
+            let (mut at, mut weight) = (ring.hand, 0);
+            while at != NONE {
+                let Node { newer, .. } = self.nodes[at as usize];
+                assert_eq!(self.nodes[newer as usize].older, at);
+                assert_eq!(slots.mark(at).0 & Mark::MAIN, main);
+                weight += slots.weight(at);
+                all.push(at);
+                at = if newer == ring.hand { NONE } else { newer };
+            }
+            assert_eq!(weight, ring.weight);
+        }
+        assert_eq!(all.len(), self.len);
+        all
+    }
 }
