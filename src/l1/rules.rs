@@ -33,11 +33,17 @@ pub enum Rule {
     OtherLanes,
     /// What L1 had of an MGET is used only if it was still true when the rest came.
     PartialMget,
+    /// A session shares another's read only with nothing outstanding of its own.
+    JoinIdle,
+    /// No read is shared once its key was dropped or written.
+    JoinDropped,
+    /// A plain read of a key that was held is put in only if nothing dropped the key since.
+    Held,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::FillInReader,
         Self::Fence,
         Self::InFlight,
@@ -52,12 +58,15 @@ impl Rule {
         Self::LaneLoss,
         Self::OtherLanes,
         Self::PartialMget,
+        Self::JoinIdle,
+        Self::JoinDropped,
+        Self::Held,
     ];
 }
 
 /// A set of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RuleSet(u16);
+pub struct RuleSet(u32);
 
 impl RuleSet {
     /// No rule.

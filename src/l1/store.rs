@@ -514,6 +514,7 @@ impl L1 {
         }
         if let End::Held(held) = fill.end
             && held.generation != self.generations.of(first)
+            && !self.knocked_out(Rule::Held)
         {
             return Err(Refusal::Pushed);
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::mailbox::Mailbox;
-use crate::l1::{Generation, L1, Read};
+use crate::l1::{Generation, L1, Read, Rule};
 use crate::resp::downgrade::Shape;
 
 /// Who takes part in a read.
@@ -91,7 +91,8 @@ impl Flights {
         };
         drop(by_hash);
         let bound = u64::try_from(l1.settings().max_staleness.as_millis()).unwrap_or(u64::MAX);
-        if flight.generation != l1.generation(read.key)
+        let dropped = flight.generation != l1.generation(read.key);
+        if dropped && !l1.knocked_out(Rule::JoinDropped)
             || join.now.saturating_sub(flight.sent) > bound
             || !read.ident.is(&flight.ident)
         {

@@ -190,6 +190,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let serving =
             self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
         let idle = self.sent == self.answered && self.deferred.is_empty();
+        if serving && !idle && self.l1.knocked_out(Rule::JoinIdle) && self.join(asked) {
+            return;
+        }
         let mut predicted = None;
         if serving && self.l1.settings().mode == Mode::Shadow {
             predicted = self.predict(asked);
@@ -256,7 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
     /// be answered out of its turn.
     fn join(&mut self, asked: Asked<'_>) -> bool {
-        if matches!(asked.wanted, Wanted::Values) || self.silent || !self.batch.is_empty() {
+        let busy = !self.batch.is_empty() && !self.l1.knocked_out(Rule::JoinIdle);
+        if matches!(asked.wanted, Wanted::Values) || self.silent || busy {
             return false;
         }
         let (Some(seat), Some(read)) = (&self.seat, self.reads(asked).next()) else {
@@ -268,7 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             repeatable: asked.is_value(),
             now: self.now,
         };
-        if self.l1.write_in_flight(read.key) || !seat.flights().join(&self.l1, &read, &join) {
+        let written = self.l1.write_in_flight(read.key) && !self.l1.knocked_out(Rule::JoinDropped);
+        if written || !seat.flights().join(&self.l1, &read, &join) {
             return false;
         }
         self.sent += 1;

@@ -25,7 +25,7 @@ const fn case(rule: Rule, promise: Promise, name: &'static str, run: fn(&Rig) ->
     }
 }
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 23] = [
     case(
         Rule::FillInReader,
         Promise::BoundedStaleness,
@@ -134,6 +134,24 @@ const CASES: [Case; 20] = [
         Promise::Transparency,
         "MGET with a key missing",
         s::hit_falls_while_missing_keys_come,
+    ),
+    case(
+        Rule::JoinIdle,
+        Promise::Order,
+        "a shared read behind an own one",
+        s::share_behind_own_read,
+    ),
+    case(
+        Rule::JoinDropped,
+        Promise::OwnWrites,
+        "a shared read behind a write",
+        s::share_behind_write,
+    ),
+    case(
+        Rule::Held,
+        Promise::BoundedStaleness,
+        "dropped under a plain read",
+        s::dropped_under_a_plain_read,
     ),
     case(
         Rule::LaneLoss,

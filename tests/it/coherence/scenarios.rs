@@ -355,3 +355,86 @@ pub fn lane_lost(rig: &Rig) -> Checked {
     });
     rig.visible_within(BOUND, written, "k", 2)
 }
+
+/// A read that another session has under way is asked for behind a read of another key.
+pub fn share_behind_own_read(rig: &Rig) -> Checked {
+    rig.put("a", 1);
+    rig.put("b", 1);
+    let (mut leader, mut session) = (rig.session(), rig.session());
+    rig.relay.stall();
+    let mark = rig.relay.mark();
+    leader.send(&["GET", "b"]);
+    leader.flush();
+    rig.relay.await_read(mark, "b");
+    session.send(&["GET", "a"]);
+    session.send(&["GET", "b"]);
+    session.flush();
+    rig.relay.await_read(mark, "a");
+    rig.relay.unstall();
+    for key in ["a", "b"] {
+        version(key, &session.read())?;
+    }
+    Ok(())
+}
+
+/// A read is under way that the server carried out before a write, which has been acknowledged since.
+pub fn share_behind_write(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let (mut leader, mut writer, mut session) = (rig.session(), rig.session(), rig.session());
+    rig.relay.hold();
+    rig.held_fill(&mut leader, "k");
+    let written = [
+        &["WATCH", "other"][..],
+        &["MULTI"],
+        &["SET", "k", "k:2"],
+        &["EXEC"],
+    ];
+    for command in written {
+        writer.call(command);
+    }
+    let mark = rig.relay.mark();
+    session.send(&["GET", "k"]);
+    session.flush();
+    // Where it shares the read, nothing shows that.
+    for _ in 0..50 {
+        if rig.relay.sent_read(mark, "k") || session.has_reply(Duration::from_millis(10)) {
+            break;
+        }
+    }
+    rig.relay.release();
+    Promise::OwnWrites.at_least("k", version("k", &session.read())?, 2)
+}
+
+/// A key that is held is read by another command, and is dropped before the server carries that out.
+pub fn dropped_under_a_plain_read(rig: &Rig) -> Checked {
+    rig.warm("k");
+    let mut session = rig.session();
+    rig.relay.stall();
+    let mark = rig.relay.mark();
+    session.send(&["GETRANGE", "k", "0", "-1"]);
+    session.flush();
+    rig.relay
+        .await_sent(mark, "a plain read", |command| command[0] == b"GETRANGE");
+    rig.put("k", 2);
+    eventually("its drop", || {
+        let held = rig.near.running().l1_entries();
+        let is_k = |request: &[u8]| request.ends_with(b"$1\r\nk\r\n");
+        (!held.iter().any(|(request, _)| is_k(request))).then_some(())
+    });
+    let decided = rig.near.fills_decided();
+    rig.relay.unstall();
+    assert_eq!(version("k", &session.read()), Ok(2));
+    eventually("the fill's end", || {
+        (rig.near.fills_decided() > decided).then_some(())
+    });
+    rig.put("k", 3);
+    let written = Instant::now();
+    while written.elapsed() < BOUND {
+        let got = version("k", &session.call(&["GETRANGE", "k", "0", "-1"]))?;
+        if got == 3 {
+            return Ok(());
+        }
+    }
+    let got = version("k", &session.call(&["GETRANGE", "k", "0", "-1"]))?;
+    Promise::BoundedStaleness.at_least("k", got, 3)
+}

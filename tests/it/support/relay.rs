@@ -255,6 +255,13 @@ impl Relay {
         })
     }
 
+    /// Waits until a command that satisfies `which` has come on a lane since `mark`.
+    pub fn await_sent(&self, mark: usize, what: &str, which: impl Fn(&[Vec<u8>]) -> bool) {
+        eventually(&format!("{what} on the lane"), || {
+            self.sent(mark, &which).then_some(())
+        });
+    }
+
     /// Waits until a read of `key` has come on a lane since `mark`.
     pub fn await_read(&self, mark: usize, key: &str) {
         eventually(&format!("a read of {key} on the lane"), || {
