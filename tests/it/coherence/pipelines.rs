@@ -87,7 +87,7 @@ fn torn_mget(rig: &Rig, warm: &[&str], command: &[&str]) -> Checked {
         rig.relay
             .pass_while(|frame| frame.is_push() && !std::mem::replace(&mut passed, true));
     }
-    let reply = rig.race(&mut session, command, x);
+    let reply = rig.race(&mut session, command);
     let pairs: Vec<(&str, &Value)> = command[1..].iter().copied().zip(reply.elements()).collect();
     twins_agree(&pairs)
 }

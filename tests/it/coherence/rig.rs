@@ -76,14 +76,20 @@ impl Rig {
         assert_eq!(version(key, &reply), Ok(1), "the lane flows freely");
     }
 
-    /// Sends a read of `key` on a lane that is held or stalled; lets the lane go when the read is seen on it, or when
-    /// the reply is there without. So a hit is caught as such, and a read that waits for the lane gets its reply.
-    pub fn race(&self, session: &mut Client, command: &[&str], key: &str) -> Value {
+    /// Sends a read on a lane that is held or stalled; lets the lane go when a read of one of its keys is seen on it, or
+    /// when the reply is there without. So a hit is caught as such, and a read that waits for the lane gets its reply.
+    pub fn race(&self, session: &mut Client, command: &[&str]) -> Value {
         let mark = self.relay.mark();
         let deadline = Instant::now() + PATIENCE;
         session.send(command);
         session.flush();
-        while !session.has_reply(Duration::from_millis(1)) && !self.relay.sent_read(mark, key) {
+        // Of an MGET those keys alone may be sent for that are missing.
+        let sent = || {
+            command[1..]
+                .iter()
+                .any(|key| self.relay.sent_read(mark, key))
+        };
+        while !session.has_reply(Duration::from_millis(1)) && !sent() {
             assert!(
                 Instant::now() < deadline,
                 "{command:?} is neither answered nor sent"
@@ -96,7 +102,7 @@ impl Rig {
 
     /// [`race`](Self::race) with a GET.
     pub fn racing_get(&self, session: &mut Client, key: &str) -> Value {
-        self.race(session, &["GET", key], key)
+        self.race(session, &["GET", key])
     }
 
     /// [`racing_get`](Self::racing_get), and its version is at least `least`.
