@@ -85,3 +85,30 @@ impl Sketch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(n: u64) -> u64 {
+        (n + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(32)
+    }
+
+    #[test]
+    fn counts_stay_as_it_grows_and_are_halved_with_time() {
+        let mut sketch = Sketch::new();
+        for _ in 0..20 {
+            sketch.add(hash(1));
+        }
+        sketch.add(hash(2));
+        let counts = |sketch: &Sketch| [1, 2, 3].map(|n| sketch.count(hash(n)));
+        assert_eq!(counts(&sketch), [15, 1, 0]);
+        sketch.reach(LEAST_WORDS * ENTRIES_A_WORD + 1);
+        assert_eq!(sketch.words.len(), LEAST_WORDS * 2);
+        assert_eq!(counts(&sketch), [15, 1, 0]);
+        for _ in sketch.counted..sketch.period {
+            sketch.add(hash(4));
+        }
+        assert_eq!(counts(&sketch), [7, 0, 0]);
+    }
+}
