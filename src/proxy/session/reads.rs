@@ -399,17 +399,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Wanted::Reply(row) => {
                 let keys = asked.keys();
-                let others = || {
-                    keys[1..]
-                        .iter()
-                        .map(|key| keyspaces.policy(keyspaces.of(key)))
-                };
-                if !self.keeps(row, policy) || !others().all(|policy| self.keeps(row, policy)) {
+                let (first, others) = keys.split_first()?;
+                let kept = |key: &&[u8]| self.keeps(row, keyspaces.policy(keyspaces.of(key)));
+                if !self.keeps(row, policy) || !others.iter().all(kept) {
                     return None;
                 }
-                let read = self.l1.reply(row.name, keys.first()?, asked.rest());
+                let read = self.l1.reply(row.name, first, asked.rest());
                 let admitted = self.l1.admits(space, &read, policy);
-                let of_key = || self.l1.held(space, read.key, keys[0], self.now);
+                let of_key = || self.l1.held(space, read.key, first, self.now);
                 let held = admitted.then(|| (keys.len() == 1).then(of_key).flatten())?;
                 let (name, rest) = (row.name, asked.rest().into());
                 (Filled::Reply { name, rest }, held)

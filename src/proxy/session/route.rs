@@ -161,7 +161,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Mget if args.len() >= 2 && (self.l1_on || !self.dedicated) => {
                 return Some(self.read_as(Wanted::Values, request, args));
             }
-            Class::LaneRead if self.l1_on && row.cache == Cache::Keyed && row.takes(args.len()) => {
+            Class::LaneRead
+                if self.l1_on
+                    && row.cache == Cache::Keyed
+                    && row.takes(args.len())
+                    // Where its keys cannot be told it is malformed.
+                    && row.keys(request, args).is_some_and(|mut keys| keys.next().is_some()) =>
+            {
                 return Some(self.read_as(Wanted::Reply(row), request, args));
             }
             _ if self.dedicated => return None,

@@ -172,3 +172,29 @@ fn is_what_the_server_says_until_a_key_changes() {
         seen.len()
     );
 }
+
+/// A read whose number of keys makes no sense gets the server's own words.
+#[test]
+fn what_names_no_keys_gets_the_servers_words() {
+    let mut rig = Rig::new();
+    rig.reset();
+    for line in [
+        "SINTERCARD x set",
+        "SINTERCARD 0 set",
+        "ZUNION 9 zset",
+        "ZDIFF -1 zset",
+        "SINTERCARD 1",
+        "LCS str",
+    ] {
+        let words = words(line);
+        for at in [0, 1] {
+            let expected = rig.direct[at].call(&words);
+            assert!(expected.starts_with(b"-"), "{line}");
+            assert_eq!(
+                shown(&rig.through[at].call(&words)),
+                shown(&expected),
+                "{line}"
+            );
+        }
+    }
+}
