@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::glob;
-use super::settings::{Keyspace, Settings};
+use super::settings::{Keyspace, Settings, WritePolicy};
 
 /// The most that can be named.
 pub const MOST: usize = 200;
@@ -90,6 +90,7 @@ impl Counters {
 pub struct Keyspaces {
     policies: Box<[Keyspace]>,
     counters: Box<[Counters]>,
+    any_written_through: bool,
 }
 
 impl Keyspaces {
@@ -101,7 +102,9 @@ impl Keyspaces {
             ..settings.default_keyspace()
         });
         let counters = policies.iter().map(|_| Counters::default()).collect();
+        let through = |policy: &Keyspace| policy.write_policy == WritePolicy::WriteThrough;
         Self {
+            any_written_through: policies.iter().any(through),
             policies: policies.into_boxed_slice(),
             counters,
         }
@@ -116,6 +119,12 @@ impl Keyspaces {
             .iter()
             .position(|space| glob::matches(&space.pattern, key));
         u8::try_from(found.unwrap_or(named.len())).unwrap_or(u8::MAX)
+    }
+
+    /// Whether any has its keys filled behind a write.
+    #[must_use]
+    pub fn any_written_through(&self) -> bool {
+        self.any_written_through
     }
 
     /// The policy of one.

@@ -96,6 +96,7 @@ pub struct Lanes {
     registry: Mutex<Registry>,
     up: Mutex<Vec<Arc<Lane>>>,
     up_count: AtomicUsize,
+    nobody: Arc<Mailbox>,
 }
 
 impl Lanes {
@@ -124,6 +125,7 @@ impl Lanes {
             registry: Mutex::default(),
             up: Mutex::default(),
             up_count: AtomicUsize::new(0),
+            nobody: Arc::default(),
         }))
     }
 
@@ -161,6 +163,12 @@ impl Lanes {
     #[must_use]
     pub fn l1(&self) -> &Arc<L1> {
         &self.l1
+    }
+
+    /// Where replies go that nobody waits for; those are to be silent.
+    #[must_use]
+    pub fn nobody(&self) -> &Arc<Mailbox> {
+        &self.nobody
     }
 
     /// The breaker of their node.

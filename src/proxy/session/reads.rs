@@ -1,22 +1,26 @@
 //! Cacheable reads: from L1 now, from L1 when their turn comes, with somebody else's read, or from the lane.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::requests::ANSWERED;
 use super::{Flow, Session};
 use crate::command::Row;
-use crate::l1::settings::{FieldTtls, Keyspace, Mode};
+use crate::l1::settings::{FieldTtls, Keyspace, Mode, WritePolicy};
 use crate::l1::{Lookup, Read, Rule};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::upstream::flights::{Flight, Join};
-use crate::upstream::{Extra, FillKeys, Filled, Op, Predicted};
+use crate::upstream::{Extra, FillKeys, Filled, Op, Pending, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
+
+/// Has the next read tracked.
+const CACHING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
 
 /// What kind of reply a cacheable read asks for.
 #[derive(Debug, Clone, Copy)]
@@ -335,8 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let mut ttls = Vec::new();
         if fill.held.is_none() {
-            self.bytes
-                .extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n");
+            self.bytes.extend_from_slice(CACHING);
             for key in &fill.keys {
                 encode::request(&mut ttls, &[b"PTTL", key]);
             }
@@ -353,6 +356,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             extra,
         );
         self.bytes.extend_from_slice(&ttls);
+    }
+
+    /// Fills a key anew behind a write of it that has just been queued, where its key space says so: the push for the
+    /// write comes before the read, so the fill stands. Its reply is for nobody.
+    pub(super) fn write_through(&mut self, key: &[u8]) {
+        let keyspaces = self.l1.keyspaces();
+        let policy = keyspaces.policy(keyspaces.of(key));
+        let tracked = self
+            .seat
+            .as_ref()
+            .is_some_and(|seat| seat.space().is_tracked());
+        if policy.write_policy != WritePolicy::WriteThrough || !policy.cache || !tracked {
+            return;
+        }
+        self.bytes.extend_from_slice(CACHING);
+        encode::request(&mut self.bytes, &[b"GET", key]);
+        encode::request(&mut self.bytes, &[b"PTTL", key]);
+        let fill = FillKeys {
+            keys: vec![key.into()],
+            filled: Filled::Value,
+            held: None,
+            epoch: self.l1.epoch(),
+        };
+        self.batch.push(Pending {
+            session: Some(Arc::clone(self.lanes.nobody())),
+            sent: self.now,
+            resp2: false,
+            shape: Shape::Generic,
+            silent: true,
+            repeatable: false,
+            reads: None,
+            op: Op::Fill(Box::new(fill)),
+            extra: None,
+        });
     }
 
     fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {

@@ -12,6 +12,22 @@ use crate::proxy::own::expected::{Change, Effect, Expect, Kind};
 use crate::resp::encode;
 use crate::upstream::{Keys, Op};
 
+/// Writes of one string, which write-through fills anew.
+const STRING_WRITES: [&str; 12] = [
+    "APPEND",
+    "DECR",
+    "DECRBY",
+    "GETSET",
+    "INCR",
+    "INCRBY",
+    "INCRBYFLOAT",
+    "PSETEX",
+    "SET",
+    "SETEX",
+    "SETNX",
+    "SETRANGE",
+];
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn command(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
         if args.is_empty() {
@@ -198,6 +214,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     }
                 };
                 self.queue(request, false, None, row.shape(args.len()), Op::Write(keys));
+                if self.l1_on
+                    && self.l1.keyspaces().any_written_through()
+                    && STRING_WRITES.contains(&row.name)
+                    && let Some(key) = args.get(1)
+                {
+                    self.write_through(&request[key.clone()]);
+                }
             }
             Class::OwnUnknown | Class::OwnRead
                 if self.scripts_by_lane && SCRIPTS.contains(&row.name) =>

@@ -21,3 +21,4 @@ mod scenarios;
 mod session;
 mod staleness;
 mod world;
+mod write_through;
