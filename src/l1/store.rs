@@ -292,25 +292,31 @@ impl L1 {
     /// A push on the lane of `space` named `key`.
     pub fn invalidate(&self, space: &Space, key: &[u8]) {
         let hash = self.hash(key);
-        space.note_push(hash);
-        self.pushes.fetch_add(1, Ordering::AcqRel);
-        self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
         self.shard(hash).lock().remove(hash, key);
+        space.note_push(hash);
+        self.note_drop();
+        self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A push on the lane of `space` said that everything is void.
     pub fn flush(&self, space: &Space) {
-        space.note_flush();
         self.clear();
+        space.note_flush();
     }
 
     /// Drops everything.
     pub fn clear(&self) {
-        self.pushes.fetch_add(1, Ordering::AcqRel);
-        self.counters.clears.fetch_add(1, Ordering::Relaxed);
         for shard in &self.shards {
             shard.lock().clear();
         }
+        self.note_drop();
+        self.counters.clears.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Entries were dropped, and what is put in from here on may be newer than what was there. Said after the drop:
+    /// whoever has found one of them, and finds a newer one beside it, looked before this.
+    fn note_drop(&self) {
+        self.pushes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Drops everything and refuses every fill that was sent before: after SWAPDB, which pushes nothing.
@@ -325,7 +331,8 @@ impl L1 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// How many pushes were applied: unchanged between two looks means that what was read in between is a snapshot.
+    /// How many pushes and other drops were applied: unchanged between two looks means that what was read in between is a
+    /// snapshot.
     #[must_use]
     pub fn pushes(&self) -> u64 {
         self.pushes.load(Ordering::Acquire)
@@ -388,18 +395,19 @@ impl L1 {
     /// The lane of `space` is gone: nothing of it is true any more.
     pub fn lane_lost(&self, space: &Space) {
         space.silence();
-        space.note_flush();
         if !self.knocked_out(Rule::LaneLoss) {
             self.clear_space(space);
         }
+        space.note_flush();
     }
 
     /// Drops what is in `space`.
     pub fn clear_space(&self, space: &Space) {
-        self.counters.clears.fetch_add(1, Ordering::Relaxed);
         for shard in &self.shards {
             shard.lock().remove_space(space.id);
         }
+        self.note_drop();
+        self.counters.clears.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts hits and misses, once for each batch of commands.
