@@ -78,6 +78,8 @@ pub struct Lane {
     refused: AtomicBool,
     /// The refusal was for the user's sake: its password or its rights.
     locked_out: AtomicBool,
+    /// The user had the right to SELECT when the lane was last connected.
+    may_select: AtomicBool,
 }
 
 impl Lane {
@@ -104,6 +106,7 @@ impl Lane {
             quiet: AtomicBool::new(true),
             refused: AtomicBool::new(false),
             locked_out: AtomicBool::new(false),
+            may_select: AtomicBool::new(false),
         }
     }
 
@@ -141,6 +144,12 @@ impl Lane {
     #[must_use]
     pub fn is_locked_out(&self) -> bool {
         self.locked_out.load(Ordering::Acquire)
+    }
+
+    /// Whether its user may SELECT its database.
+    #[must_use]
+    pub fn may_select(&self) -> bool {
+        self.may_select.load(Ordering::Acquire)
     }
 
     /// The upstream has let the user in after all: the next attempt will be with what it took.
@@ -406,6 +415,7 @@ impl Lane {
             stream,
             hello,
             untracked,
+            may_select,
         } = connection;
         let (lanes, l1) = (&self.lanes, self.lanes.l1());
         let address = &lanes.endpoint().address;
@@ -413,6 +423,7 @@ impl Lane {
         if let Some(reason) = &untracked {
             tracing::warn!(upstream = %address, reason, "L1 is off: the upstream does not track for us");
         }
+        self.may_select.store(may_select, Ordering::Release);
         self.space.set_tracked(untracked.is_none());
         let surroundings = Surroundings {
             l1: Arc::clone(l1),

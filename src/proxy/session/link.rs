@@ -16,6 +16,7 @@ use crate::proxy::settings::Causality;
 use crate::resp::encode;
 use crate::upstream::connect::open_own;
 use crate::upstream::identity::LaneKey;
+use crate::upstream::lanes::Seat;
 use crate::upstream::pool::{self, OwnKey};
 
 /// State that only the own connection has: the session stays there while there is any.
@@ -95,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.bound.any()
             || self.streaming.is_some()
             || self.numbered
-            || self.own.as_ref().is_some_and(|own| own.moved) && !self.lane_is_up();
+            || self.needs_own();
         if !keeps && self.own_idle() {
             let clean = self.own.take().and_then(Own::into_clean);
             if let Some((key, clean)) = clean {
@@ -104,8 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn lane_is_up(&self) -> bool {
-        self.seat.as_ref().is_some_and(|seat| seat.is_up())
+    /// Whether the own connection has led the session to a place whose lane is not up: it may never be, for want of
+    /// rights or of room, and nor may another own connection.
+    pub(super) fn needs_own(&self) -> bool {
+        let lane_is_up = |seat: &Seat| seat.is_up();
+        self.own.as_ref().is_some_and(|own| own.moved)
+            && !self.seat.as_ref().is_some_and(lane_is_up)
     }
 
     /// What comes behind MONITOR or CLIENT REPLY cannot be told by its replies, so nobody may be served from memory
@@ -206,7 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
             // once the client has what came before.
-            let stateful = self.bound.any() || self.numbered;
+            // Where its user would not be let in again, that is a state too.
+            let refused = self.seat.as_ref().is_some_and(|seat| seat.is_refused());
+            let stateful = self.bound.any() || self.numbered || own.moved && refused;
             if own.raw || !own.is_idle() || stateful || self.is_transparent() {
                 self.settle_abandoned(&mut own);
                 self.closing = true;

@@ -122,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.seat.as_ref().is_some_and(|seat| !seat.is_refused())
             && !self.bound.any()
             && self.own_idle()
+            && !self.needs_own()
     }
 
     fn is_lane_quiet(&self) -> bool {

@@ -4,6 +4,7 @@
 mod ends;
 mod lanes;
 mod memory;
+mod places;
 mod refused;
 mod replies;
 mod state;
