@@ -135,6 +135,20 @@ mod tests {
     use crate::l1::{End, Fill, L1, Lookup};
     use crate::resp::downgrade::Shape;
 
+    /// What is gathered from a space whose lane is lost in between is no snapshot: what comes next may be newer.
+    #[test]
+    fn a_lost_lane_moves_the_counts_by_which_a_snapshot_is_known() {
+        let l1 = L1::new(Settings::default(), 1);
+        let space = l1.add_space();
+        let (pushes, all) = (space.push_count(), l1.drops());
+        l1.lane_lost(&space);
+        assert_ne!(l1.drops(), all);
+        assert!(space.pushed_between(pushes, space.push_count(), &[1]));
+        let all = l1.drops();
+        l1.clear_space(&space);
+        assert_ne!(l1.drops(), all);
+    }
+
     /// Whoever still looks up in a space that has ended finds nothing of the one that came after it.
     #[test]
     fn a_space_that_has_ended_is_not_the_next_one() {

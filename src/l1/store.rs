@@ -429,8 +429,8 @@ impl L1 {
 
     /// A push on the lane of `space` said that everything is void.
     pub fn flush(&self, space: &Space) {
-        space.note_flush();
         self.clear();
+        space.note_flush();
     }
 
     /// Drops everything.
@@ -585,15 +585,14 @@ impl L1 {
     /// The lane of `space` is gone: nothing of it is true any more.
     pub fn lane_lost(&self, space: &Space) {
         space.silence();
-        space.note_flush();
         if !self.knocked_out(Rule::LaneLoss) {
             self.clear_space(space);
         }
+        space.note_flush();
     }
 
     /// Drops what is in `space`.
     pub fn clear_space(&self, space: &Space) {
-        self.counters.clears.fetch_add(1, Ordering::Relaxed);
         for shard in &self.shards {
             shard.lock().remove_space(space.id);
         }

@@ -133,6 +133,8 @@ pub struct Session<S> {
     sent: u64,
     answered: u64,
     fences_raised: u64,
+    /// Fenced until so many lane replies have ended.
+    fenced_until: u64,
     fences_answered: u64,
     deferred: Vec<Deferred>,
     /// Bytes of their requests.
@@ -221,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             sent: 0,
             answered: 0,
             fences_raised: 0,
+            fenced_until: 0,
             fences_answered: 0,
             deferred: Vec::new(),
             deferred_bytes: 0,
@@ -260,7 +263,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn fenced(&self) -> bool {
-        self.fences_answered < self.fences_raised && !self.l1.knocked_out(Rule::Fence)
+        let raised = self.fences_answered < self.fences_raised || self.answered < self.fenced_until;
+        raised && !self.l1.knocked_out(Rule::Fence)
     }
 
     /// With neither the lane's cache nor its sharing, every byte goes through as it is.

@@ -341,6 +341,8 @@ pub struct LaneConnection {
     pub hello: Hello,
     /// Why L1 must stay off there, if it must.
     pub untracked: Option<String>,
+    /// The user has the right to SELECT.
+    pub may_select: bool,
 }
 
 /// Opens a connection for a lane: RESP3, authenticated, its database selected, tracking on where the server lets it.
@@ -359,6 +361,11 @@ pub async fn open_lane(
     let mut stream = secure(stream, lanes, until).await?;
     let shaking = async {
         let hello = introduce(&mut stream, credentials, db, true).await?;
+        // Database 0 needs none, and its clients may send one all the same.
+        let may_select = db != 0 || {
+            let select = call(&mut stream, &[b"SELECT", b"0"]);
+            select.await?.error().is_none()
+        };
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
         call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
@@ -378,15 +385,16 @@ pub async fn open_lane(
                 .await?
                 .error();
         }
-        Ok((stream, hello, untracked))
+        Ok((stream, hello, untracked, may_select))
     };
-    let (stream, hello, untracked) = timeout_at(until, shaking)
+    let (stream, hello, untracked, may_select) = timeout_at(until, shaking)
         .await
         .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
     Ok(LaneConnection {
         stream,
         hello,
         untracked,
+        may_select,
     })
 }
 

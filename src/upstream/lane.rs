@@ -83,6 +83,8 @@ pub struct Lane {
     locked_out: AtomicU64,
     /// The user was let in anew: no need to wait with the next attempt.
     let_in: Notify,
+    /// The user had the right to SELECT when the lane was last connected.
+    may_select: AtomicBool,
 }
 
 impl Lane {
@@ -111,6 +113,7 @@ impl Lane {
             refused: AtomicBool::new(false),
             locked_out: AtomicU64::new(0),
             let_in: Notify::new(),
+            may_select: AtomicBool::new(false),
         }
     }
 
@@ -155,6 +158,12 @@ impl Lane {
     #[must_use]
     pub fn locks_out(&self, let_in: u64) -> bool {
         self.locked_out.load(Ordering::Acquire) >= let_in
+    }
+
+    /// Whether its user may SELECT its database.
+    #[must_use]
+    pub fn may_select(&self) -> bool {
+        self.may_select.load(Ordering::Acquire)
     }
 
     /// The upstream has let the user in after all: the next attempt will be with what it took, and at once.
@@ -431,6 +440,7 @@ impl Lane {
             stream,
             hello,
             untracked,
+            may_select,
         } = connection;
         let (lanes, l1) = (&self.lanes, self.lanes.l1());
         let address = &lanes.endpoint().address;
@@ -438,6 +448,7 @@ impl Lane {
         if let Some(reason) = &untracked {
             tracing::warn!(upstream = %address, reason, "L1 is off: the upstream does not track for us");
         }
+        self.may_select.store(may_select, Ordering::Release);
         let track = l1.settings().mode != Mode::Off;
         self.space.set_tracked(track && untracked.is_none());
         let surroundings = Surroundings {

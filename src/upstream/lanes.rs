@@ -257,6 +257,25 @@ impl Lanes {
         Some(Seat::take(lane))
     }
 
+    /// A seat on the lane of `key` if it is up; where there is none, it is opened now if there is room.
+    #[must_use]
+    pub fn seat_once_up(self: &Arc<Self>, key: &LaneKey, on: &Handle) -> Option<Seat> {
+        let mut registry = self.registry.lock();
+        let Some(lane) = registry.current.get(key) else {
+            self.open(&mut registry, key, on);
+            return None;
+        };
+        lane.is_up().then(|| Seat::take(lane))
+    }
+
+    /// Whether the user of `key` is known to be let into that database by SELECT.
+    #[must_use]
+    pub fn may_select(&self, key: &LaneKey) -> bool {
+        let registry = self.registry.lock();
+        let lane = registry.current.get(key);
+        lane.is_some_and(|lane| lane.may_select())
+    }
+
     /// A seat on the lane that has taken, or now takes, the place of the one held.
     #[must_use]
     pub fn fresh(self: &Arc<Self>, held: &Seat, on: &Handle) -> Option<Seat> {

@@ -13,6 +13,8 @@ pub struct Effect {
     pub swapped: bool,
     /// Users, their passwords or their rights: the same, and no accepted password is known any more.
     pub rights: bool,
+    /// Its reply fences the session without a marker; the next lane reply will do. For what administers and changes nothing.
+    pub lazy: bool,
 }
 
 impl Effect {
@@ -22,6 +24,7 @@ impl Effect {
         self.unknown |= other.unknown;
         self.swapped |= other.swapped;
         self.rights |= other.rights;
+        self.lazy = false;
     }
 
     /// Whether it may have changed anything.

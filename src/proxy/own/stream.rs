@@ -59,7 +59,10 @@ pub enum Ended {
     /// Nothing yet, or something that was no reply.
     Nothing,
     /// A frame has begun.
-    Begun,
+    Begun {
+        /// It is a reply that says nothing of any key, as far as such can be told.
+        lazy: bool,
+    },
     /// A reply whose effect is to be made known.
     Reply(Effect),
     /// The upstream said yes to what changes the session.
@@ -94,7 +97,11 @@ impl Own {
                 break;
             }
             if fresh {
-                before(Ended::Begun);
+                let head = self.expected.front().map(|expected| &expected.expect);
+                let lazy = matches!(head, Some(Expect::Reply(effect)) if effect.lazy);
+                before(Ended::Begun {
+                    lazy: lazy && !self.is_message_kind(),
+                });
             }
             if fresh
                 && !self.is_message_kind()

@@ -16,6 +16,7 @@ use crate::proxy::settings::Causality;
 use crate::resp::encode;
 use crate::upstream::connect::open_own;
 use crate::upstream::identity::LaneKey;
+use crate::upstream::lanes::Seat;
 use crate::upstream::pool::{self, OwnKey};
 
 /// State that only the own connection has: the session stays there while there is any.
@@ -115,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.bound.any()
             || self.streaming.is_some()
             || self.numbered
-            || self.own.as_ref().is_some_and(|own| own.moved) && !self.lane_is_up();
+            || self.needs_own();
         if !keeps && self.own_idle() {
             let clean = self.own.take().and_then(Own::into_clean);
             if let Some((key, clean)) = clean {
@@ -124,8 +125,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    fn lane_is_up(&self) -> bool {
-        self.seat.as_ref().is_some_and(|seat| seat.is_up())
+    /// Whether the own connection has led the session to a place whose lane is not up: it may never be, for want of
+    /// rights or of room, and nor may another own connection.
+    pub(super) fn needs_own(&self) -> bool {
+        let lane_is_up = |seat: &Seat| seat.is_up();
+        self.own.as_ref().is_some_and(|own| own.moved)
+            && !self.seat.as_ref().is_some_and(lane_is_up)
     }
 
     /// What comes behind MONITOR or CLIENT REPLY cannot be told by its replies, so nobody may be served from memory
@@ -183,6 +188,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The own connection has said what tells little: this session is fenced until its next lane reply, and no marker is
+    /// sent for that.
+    fn settle_lazily(&mut self) {
+        if self.causality == Causality::Process {
+            self.settle(Effect::default());
+        } else if self.l1_on {
+            self.fenced_until = self.sent + 1;
+        }
+    }
+
     /// Drives the own connection; whether anything came.
     pub(super) fn poll_own(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut own) = self.own.take() else {
@@ -212,8 +227,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(())
             })
         });
-        if came.begun {
+        if came.begun && (came.eager || came.effects.is_write()) {
             self.settle(came.effects);
+        } else if came.begun {
+            self.settle_lazily();
         }
         let small = self.lanes.settings().large_reply;
         for (hash, _) in came.read.into_iter().filter(|(_, size)| *size <= small) {
@@ -227,7 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             // A clean idle connection that the server closed is just forgotten; any other takes its client with it,
             // once the client has what came before.
-            let stateful = self.bound.any() || self.numbered;
+            // Where its user would not be let in again, that is a state too.
+            let refused = self.seat.as_ref().is_some_and(|seat| seat.is_refused());
+            let stateful = self.bound.any() || self.numbered || own.moved && refused;
             if own.raw || !own.is_idle() || stateful || self.is_transparent() {
                 self.settle_abandoned(&mut own);
                 self.closing = true;
@@ -274,6 +293,8 @@ struct Came {
     news: bool,
     /// A frame has begun: its client now knows something.
     begun: bool,
+    /// Not only with what administers.
+    eager: bool,
     effects: Effect,
     changes: Vec<Change>,
     read: Vec<(u64, usize)>,
@@ -282,7 +303,10 @@ struct Came {
 impl Came {
     fn note(&mut self, ended: Ended) {
         match ended {
-            Ended::Begun => self.begun = true,
+            Ended::Begun { lazy } => {
+                self.begun = true;
+                self.eager |= !lazy;
+            }
             Ended::Reply(effect) => self.effects.merge(effect),
             Ended::Changed(change) => self.changes.push(change),
             Ended::Read(hash, size) => self.read.push((hash, size)),

@@ -27,16 +27,15 @@ struct Asked {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// SELECT, if there is a lane of that database.
+    /// SELECT, if there is a lane of that database, and its user has the right to it.
     pub(super) fn select_here(&mut self, request: &[u8], args: &[Range<usize>]) -> bool {
         let Some(db) = database(request, args) else {
             return false;
         };
-        if db != self.place.db {
-            let identity = self.place.identity.clone();
-            if !self.move_to(LaneKey { identity, db }) {
-                return false;
-            }
+        let identity = self.place.identity.clone();
+        let place = LaneKey { identity, db };
+        if !self.lanes.may_select(&place) || !self.move_to(place) {
+            return false;
         }
         self.out.extend_from_slice(b"+OK\r\n");
         true

@@ -14,14 +14,20 @@ use crate::upstream::lanes::Seat;
 use crate::upstream::{Extra, Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Leaves a lane that is late or retired, once nothing is outstanding on it.
+    /// Leaves a lane that is late or retired, once nothing is outstanding on it; takes a seat where there was no room
+    /// for one, once there is.
     pub(super) fn keep_seat(&mut self) {
-        if let Some(seat) = &self.seat
-            && seat.wants_leaving()
-            && self.lane_idle()
-            && let Some(fresh) = self.lanes.fresh(seat, &Handle::current())
-        {
-            self.sit(fresh);
+        let found = match &self.seat {
+            Some(seat) if seat.wants_leaving() && self.lane_idle() => {
+                self.lanes.fresh(seat, &Handle::current())
+            }
+            None if !self.is_transparent() && self.own_idle() => {
+                self.lanes.seat_once_up(&self.place, &Handle::current())
+            }
+            _ => None,
+        };
+        if let Some(seat) = found {
+            self.sit(seat);
         }
     }
 

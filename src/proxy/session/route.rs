@@ -155,6 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.seat.as_ref().is_some_and(|seat| !seat.is_refused())
             && !self.bound.any()
             && self.own_idle()
+            && !self.needs_own()
     }
 
     fn is_lane_quiet(&self) -> bool {
@@ -366,6 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::OwnUnknown if row.is_none() => effect = self.learned_effect(request, args),
             Class::LaneUnknown | Class::OwnUnknown => effect.unknown = true,
             Class::OwnRead => {
+                effect.lazy = true;
                 effect.rights = row.is_some_and(|row| CHANGES_RIGHTS.contains(&row.name));
                 let stays = ["READONLY", "READWRITE", "ASKING", "SCRIPT|DEBUG"];
                 self.bound.pinned |= row.is_some_and(|row| stays.contains(&row.name));

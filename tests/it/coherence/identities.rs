@@ -117,7 +117,7 @@ fn lanes_that_nobody_uses_close_and_open_again() {
         let mut session = rig.near.session();
         session.must(&["SELECT", "1"]);
         assert_eq!(session.call(&["INCR", "n"]), Value::Int(round));
-        assert_eq!(lanes(), 2);
+        crate::support::eventually("the lane", || (lanes() == 2).then_some(()));
         drop(session);
         crate::support::eventually("the lane's end", || (lanes() == 1).then_some(()));
     }
@@ -125,6 +125,7 @@ fn lanes_that_nobody_uses_close_and_open_again() {
     let mut session = rig.near.session();
     session.must(&["SELECT", "1"]);
     session.must(&["GET", "n"]);
+    crate::support::eventually("the lane", || (lanes() == 2).then_some(()));
     let since = std::time::Instant::now();
     while since.elapsed() < std::time::Duration::from_millis(200) {
         assert_eq!(lanes(), 2);

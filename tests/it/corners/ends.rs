@@ -153,6 +153,12 @@ fn what_ends_a_busy_script_leaves_a_session_in_its_database() {
         let near = Nearside::start(server.addr(), |settings| settings.proxy.sharing = sharing);
         let mut session: Client = near.session().speaking(Protocol::Resp2);
         session.must(&["SELECT", "1"]);
+        eventually("the lane", || {
+            let list = server.client().call(&["CLIENT", "LIST"]);
+            let mut lines = list.text().expect("a list").lines();
+            let lane = |line: &str| line.contains("nearside-lane") && line.contains(" db=1 ");
+            lines.any(lane).then_some(())
+        });
         // An idle connection that the server gives up is just forgotten.
         let mut direct = server.client();
         let is_lane = |line: &str| line.contains("nearside-lane");

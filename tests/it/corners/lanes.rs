@@ -71,8 +71,11 @@ fn a_fence_is_a_matter_of_one_lane() {
     let (mut session, mut other) = (rig.session(), rig.session());
     other.must(&["SELECT", "1"]);
     eventually("a second lane", || {
-        other.must(&["SET", "k", "1"]);
-        (rig.relay.lanes() == 2).then_some(())
+        let mark = rig.relay.mark();
+        other.must(&["STRLEN", "k"]);
+        rig.relay
+            .sent(mark, |command| command[0] == b"STRLEN")
+            .then_some(())
     });
     let mut markers = |command: &[&str]| {
         let mark = rig.relay.mark();

@@ -5,6 +5,7 @@ mod ends;
 mod lanes;
 mod limits;
 mod memory;
+mod places;
 mod protocol;
 mod refused;
 mod replies;
