@@ -224,6 +224,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.place = place;
         self.seat = None;
         if let Some(seat) = seat {
+            // Also if the client sends nothing more: what has led it here is then needed no longer.
+            seat.call_when_up(&self.mailbox);
             self.sit(seat);
         }
     }
