@@ -13,8 +13,8 @@
 //! the pending queue to be shared between them.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
@@ -55,6 +55,8 @@ struct Queue {
     out: Vec<u8>,
     pending: Vec<Pending>,
     woken: bool,
+    /// Sessions whose own connections serve them until it is up.
+    awaiting: Vec<Weak<Mailbox>>,
 }
 
 /// The lane has ended; what was to be sent is still the caller's.
@@ -96,6 +98,7 @@ impl Lane {
             out: Vec::new(),
             pending: Vec::new(),
             woken: false,
+            awaiting: Vec::new(),
         };
         Self {
             key,
@@ -295,6 +298,14 @@ impl Lane {
         }
     }
 
+    /// Wakes a session when the lane is up.
+    pub fn call_when_up(&self, session: &Arc<Mailbox>) {
+        let mut queue = self.queue.lock();
+        if queue.standing == Standing::Connecting {
+            queue.awaiting.push(Arc::downgrade(session));
+        }
+    }
+
     /// Takes out what is queued.
     pub(super) fn take_queued(
         &self,
@@ -390,7 +401,14 @@ impl Lane {
     }
 
     fn stand(&self, standing: Standing) -> Standing {
-        std::mem::replace(&mut self.queue.lock().standing, standing)
+        let mut queue = self.queue.lock();
+        let awaiting = std::mem::take(&mut queue.awaiting);
+        let before = std::mem::replace(&mut queue.standing, standing);
+        drop(queue);
+        for session in awaiting.iter().filter_map(Weak::upgrade) {
+            session.wake();
+        }
+        before
     }
 
     fn is_connecting(&self) -> bool {

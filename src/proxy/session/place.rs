@@ -228,6 +228,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.seat = None;
         if let Some(seat) = seat {
             seat.let_in();
+            // Also if the client sends nothing more: what has led it here is then needed no longer.
+            seat.call_when_up(&self.mailbox);
             self.sit(seat);
         }
     }

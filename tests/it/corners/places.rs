@@ -137,6 +137,23 @@ fn a_user_who_cannot_be_let_in_again_is_cut_off_with_its_connection() {
     assert!(session.try_read().is_err(), "as the server would have done");
 }
 
+/// What led a session to its place goes when the lane is up, also if the client sends nothing more.
+#[test]
+fn a_connection_that_has_done_its_work_goes() {
+    let server = RedisServer::start(&[]);
+    let near = Nearside::start(server.addr(), |_| {});
+    let mut session = near.session();
+    session.must(&["SELECT", "1"]);
+    let mut direct = server.client();
+    eventually("lanes alone", || {
+        let list = direct.call(&["CLIENT", "LIST"]);
+        let connections = list.text().expect("a list").lines();
+        let of_lane = |line: &&str| line.contains("name=nearside-lane");
+        let (lanes, others): (Vec<&str>, Vec<&str>) = connections.partition(of_lane);
+        (lanes.len() == 2 && others.len() == 1).then_some(())
+    });
+}
+
 /// A session for whose place there was no room takes a seat when there is.
 #[test]
 fn a_session_without_a_lane_gets_one_when_there_is_room() {
