@@ -12,6 +12,19 @@ use crate::proxy::own::expected::{Change, Effect, Expect, Kind};
 use crate::resp::encode;
 use crate::upstream::{Keys, Op};
 
+/// How a command goes down the lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// As a read that L1 may answer.
+    Read(Wanted),
+    /// As it is.
+    Relay,
+    /// As a write of the keys that it names, or of any.
+    Write,
+    /// As a script, with a marker behind it.
+    Script,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn command(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
         if args.is_empty() {
@@ -27,6 +40,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.own.as_ref().is_some_and(|own| own.raw) {
             self.send_raw(class, request);
             return Flow::Done;
+        }
+        if class == Class::Nearside {
+            return self.nearside(row, request, args);
         }
         if class == Class::Reset && args.len() == 1 && self.replies == Replies::Off {
             // It ends that first.
@@ -118,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Whether a RESP2 client that has subscriptions sends what the upstream does not take from such.
-    fn is_refused_to_subscribers(&self, row: Option<&Row>, class: Class) -> bool {
+    pub(super) fn is_refused_to_subscribers(&self, row: Option<&Row>, class: Class) -> bool {
         self.own.as_ref().is_some_and(Own::is_subscribed)
             && self.bound.transaction.is_none()
             && !matches!(class, Class::Reset | Class::Quit)
@@ -145,7 +161,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.batch.is_empty() && self.seat.as_ref().is_some_and(|seat| seat.is_quiet())
     }
 
-    /// What goes down the lane; `None` for what does not.
+    /// How a command goes down the lane; `None` for what does not.
+    pub(super) fn way(
+        &self,
+        class: Class,
+        row: &'static Row,
+        args: &[Range<usize>],
+    ) -> Option<Way> {
+        match class {
+            Class::Get if args.len() == 2 && (self.l1_on || !self.dedicated) => {
+                Some(Way::Read(Wanted::Value))
+            }
+            Class::Mget if args.len() >= 2 && (self.l1_on || !self.dedicated) => {
+                Some(Way::Read(Wanted::Values))
+            }
+            Class::LaneRead if self.l1_on && row.cache == Cache::Keyed && row.takes(args.len()) => {
+                Some(Way::Read(Wanted::Reply(row)))
+            }
+            _ if self.dedicated => None,
+            // Monitoring asks most when something is stuck, and then must not wait behind it.
+            Class::LaneRead if row.name == "INFO" && !self.is_lane_quiet() => None,
+            Class::Get | Class::Mget | Class::LaneRead => Some(Way::Relay),
+            Class::LaneWrite | Class::LaneUnknown => Some(Way::Write),
+            Class::OwnUnknown | Class::OwnRead
+                if self.scripts_by_lane && SCRIPTS.contains(&row.name) =>
+            {
+                Some(Way::Script)
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends what goes down the lane; `None` for what does not.
     fn by_lane(
         &mut self,
         class: Class,
@@ -154,20 +201,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) -> Option<Flow> {
         let row = row?;
-        match class {
-            Class::Get if args.len() == 2 && (self.l1_on || !self.dedicated) => {
-                return Some(self.read_as(Wanted::Value, request, args));
-            }
-            Class::Mget if args.len() >= 2 && (self.l1_on || !self.dedicated) => {
-                return Some(self.read_as(Wanted::Values, request, args));
-            }
-            Class::LaneRead if self.l1_on && row.cache == Cache::Keyed && row.takes(args.len()) => {
-                return Some(self.read_as(Wanted::Reply(row), request, args));
-            }
-            _ if self.dedicated => return None,
-            // Monitoring asks most when something is stuck, and then must not wait behind it.
-            Class::LaneRead if row.name == "INFO" && !self.is_lane_quiet() => return None,
-            Class::Get | Class::Mget | Class::LaneRead => {
+        match self.way(class, row, args)? {
+            Way::Read(wanted) => return Some(self.read_as(wanted, request, args)),
+            Way::Relay => {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());
                 let key = key.and_then(|at| args.get(at));
                 let hash = key.map(|key| self.l1.hash(&request[key.clone()]));
@@ -177,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.flush_deferred();
                 self.queue(request, false, hash, row.shape(args.len()), Op::Relay);
             }
-            Class::LaneWrite | Class::LaneUnknown => {
+            Way::Write => {
                 self.flush_deferred();
                 let keys = match class {
                     Class::LaneWrite => self.begin_write(row, request, args),
@@ -193,13 +229,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 };
                 self.queue(request, false, None, row.shape(args.len()), Op::Write(keys));
             }
-            Class::OwnUnknown | Class::OwnRead
-                if self.scripts_by_lane && SCRIPTS.contains(&row.name) =>
-            {
+            Way::Script => {
                 self.flush_deferred();
                 self.queue_script(request);
             }
-            _ => return None,
         }
         Some(Flow::Done)
     }
