@@ -13,7 +13,8 @@ use crate::downstream::Downstream;
 use crate::downstream::settings::ListenAddress;
 use crate::l1::L1;
 use crate::l1::keyspace::Counters;
-use crate::proxy::control::Control;
+use crate::proxy::control::{Control, Fleet};
+use crate::proxy::fleet::Member;
 use crate::telemetry;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::Lanes;
@@ -62,7 +63,12 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let lanes = Lanes::new(endpoint, settings.lane.clone(), Arc::clone(&l1));
     let lanes = lanes.map_err(StartError)?;
-    let (control, orders) = Control::new(&l1, None);
+    let member = settings.proxy.fleet.as_deref();
+    let member = member.map(|name| Member::new(name, &lanes));
+    let fleet = member
+        .clone()
+        .map(|member| Box::new(member) as Box<dyn Fleet>);
+    let (control, orders) = Control::new(&l1, fleet);
     let downstream = Downstream::start(
         &settings.downstream,
         &settings.proxy,
@@ -80,7 +86,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         sessions: Box::new(downstream.session_count()),
         config,
     };
-    let tasks: Vec<Task> = vec![Box::pin(orders.serve(control))];
+    let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
+    if let Some(member) = member {
+        tasks.push(Box::pin(member.follow(control)));
+    }
     let admin = Admin::start(&settings.admin, facts, tasks).map_err(StartError)?;
     let drain_timeout = settings.downstream.drain_timeout;
     Ok(Running {

@@ -17,6 +17,7 @@
 //! pipeline of scripts and reads is not held up at each change.
 
 pub mod control;
+pub mod fleet;
 pub mod own;
 pub mod registry;
 pub mod session;

@@ -7,13 +7,13 @@ use super::{hits, warm};
 use crate::coherence::rig::Rig;
 use crate::support::PATIENCE;
 
-struct Answer {
+pub struct Answer {
     status: u16,
     head: String,
-    body: serde_json::Value,
+    pub body: serde_json::Value,
 }
 
-fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(to).expect("the side port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let length = body.len();

@@ -1,5 +1,6 @@
 //! Cache control: invalidation by hand over RESP and over the side port, statistics, hot keys, EXPLAIN.
 
+mod fleet;
 mod http;
 mod invalidate;
 mod nearside;
