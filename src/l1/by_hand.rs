@@ -142,3 +142,25 @@ impl L1 {
         Some(known)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_names_what_was_dropped_since_and_forgets_on_the_safe_side() {
+        let log = Log::default();
+        let before = log.count();
+        assert!(!log.named_since(before, &[1]));
+        log.note(1);
+        log.note(2);
+        assert!(log.named_since(before, &[1]) && log.named_since(before, &[7, 2]));
+        assert!(!log.named_since(before, &[3]));
+        assert!(!log.named_since(before + 1, &[1]));
+        for hash in 10..9 + REMEMBERED {
+            log.note(hash);
+        }
+        assert!(!log.named_since(before + 1, &[3]));
+        assert!(log.named_since(before, &[3]), "more than is remembered");
+    }
+}

@@ -171,7 +171,10 @@ impl Control {
         };
         let dropped = self.drop_here(target).await;
         let nearsides = match fleet {
-            Some(fleet) => Some(fleet.tell(target).await?),
+            Some(fleet) => {
+                let told = fleet.tell(target).await;
+                Some(told.map_err(|error| format!("{error}; only here it was dropped"))?)
+            }
             None => None,
         };
         Ok(Done { dropped, nearsides })

@@ -117,7 +117,11 @@ impl Bus {
         let mut connection = match timeout(patience, opening).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return (error.to_string(), false),
-            Err(_) => return ("no answer in time".into(), false),
+            Err(_) => {
+                // It may come to be connected yet, and would then stay.
+                let _ = timeout(HEARTBEAT, client.quit()).await;
+                return ("no answer in time".into(), false);
+            }
         };
         if heard.send(Heard::Back).await.is_err() {
             return ("nobody listens".into(), true);
@@ -161,7 +165,7 @@ impl Bus {
             },
         };
         *self.client.lock() = None;
-        // Waited for no longer than that: it may be the one that does not answer.
+        // Asked for before the rest is cut off, and for no longer: it may be the upstream that does not answer.
         let _ = timeout(HEARTBEAT, client.quit()).await;
         connection.abort();
         (ended, true)

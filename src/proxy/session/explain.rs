@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Session;
 use super::reads::{Asked, Wanted};
 use super::route::Way;
-use crate::command::{self, Cache, Class, Row};
+use crate::command::{self, Cache, Class, Flags, Row};
 use crate::l1::Bar;
 use crate::l1::settings::{Admit, Mode};
 use crate::proxy::control::tree::Tree;
@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match (way, row) {
             (_, None) => "nearside does not know the command",
             _ if !self.l1_on => "l1.mode is off",
-            (Some(Way::Write), _) => "it writes",
+            (_, Some(row)) if row.flags.has(Flags::WRITE) => "it writes",
             (_, Some(_)) if readable && !self.on_lane() => {
                 "the session is bound to its own connection, or there is no lane for it"
             }

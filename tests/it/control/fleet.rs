@@ -1,8 +1,12 @@
 //! Nearsides of one name drop together.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use nearside::upstream::settings::{Choice, Credentials};
 
 use super::http::ask;
+use super::number;
 use crate::coherence::rig::QUIET;
 use crate::support::client::Client;
 use crate::support::eventually;
@@ -126,4 +130,54 @@ fn a_fleet_that_cannot_be_told_is_an_error() {
         panic!("{told:?}");
     };
     assert!(text.contains("PUBLISH to nearside:fleet:shop"), "{text}");
+}
+
+/// What is gone without a word is found out by the PING that is not answered.
+#[test]
+fn one_whose_upstream_says_nothing_drops_everything_when_it_is_back() {
+    let server = RedisServer::start(&[]);
+    let near = Nearside::start(server.addr(), |settings| {
+        settings.proxy.fleet = Some("shop".to_owned());
+        settings.l1.max_staleness = QUIET;
+        settings.lane.lane_overdue = QUIET;
+        settings.lane.request_timeout = QUIET;
+        settings.lane.handshake_timeout = Duration::from_millis(200);
+    });
+    let mut session = near.session();
+    together(&mut session, 1);
+    warm(&near, "k");
+    let dropped = |session: &mut Client| {
+        let stats = session.must(&["NEARSIDE", "STATS"]);
+        number(&stats, &["invalidations", "by_hand"])
+    };
+    let before = dropped(&mut session);
+    let mut sleeper = server.client();
+    sleeper.send(&["DEBUG", "SLEEP", "3"]);
+    sleeper.flush();
+    eventually("the drop", || {
+        (dropped(&mut session) > before).then_some(())
+    });
+    sleeper.read();
+    together(&mut session, 1);
+}
+
+/// Nobody else may.
+#[test]
+fn the_fleet_meets_as_the_user_that_nearside_is() {
+    let server = RedisServer::start(&[]);
+    let mut client = server.client();
+    client.must(&[
+        "ACL", "SETUSER", "near", "on", ">secret", "~*", "&*", "+@all",
+    ]);
+    client.must(&["ACL", "SETUSER", "default", "resetpass", "-@all", "+ping"]);
+    let near = Nearside::start(server.addr(), |settings| {
+        settings.proxy.fleet = Some("shop".to_owned());
+        if let Choice::Endpoint(endpoint) = &mut settings.upstream {
+            endpoint.credentials = Some(Credentials {
+                user: Some("near".to_owned()),
+                password: "secret".to_owned(),
+            });
+        }
+    });
+    together(&mut near.session(), 1);
 }

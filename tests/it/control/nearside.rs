@@ -262,13 +262,7 @@ fn explain_says_what_would_become_of_a_command() {
             "its reply is not one that hangs on the keys it names alone",
         ),
         ("PING", "PING", "lane", "no", "it names no key"),
-        (
-            "BLPOP k 0",
-            "BLPOP",
-            "own connection",
-            "no",
-            "its reply is not one that hangs on the keys it names alone",
-        ),
+        ("BLPOP k 0", "BLPOP", "own connection", "no", "it writes"),
         (
             "GET",
             "GET",
