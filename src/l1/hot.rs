@@ -250,6 +250,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Whatever is read in whichever order, and across a turn: the exact count is never above what is told, nor
         /// further below it than is told; and what was noted more often than one in COUNTED is told.
         #[test]
