@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::admin::{Admin, Facts};
+use crate::admin::{Admin, Facts, Task};
 use crate::config::{Settings, describe};
 use crate::downstream::Downstream;
 use crate::downstream::settings::ListenAddress;
 use crate::l1::L1;
 use crate::l1::keyspace::Counters;
+use crate::proxy::control::{Control, Fleet};
+use crate::proxy::fleet::Member;
 use crate::telemetry;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::Lanes;
@@ -61,7 +63,18 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let lanes = Lanes::new(endpoint, settings.lane.clone(), Arc::clone(&l1));
     let lanes = lanes.map_err(StartError)?;
-    let downstream = Downstream::start(&settings.downstream, &settings.proxy, &lanes);
+    let member = settings.proxy.fleet.as_deref();
+    let member = member.map(|name| Member::new(name, &lanes));
+    let fleet = member
+        .clone()
+        .map(|member| Box::new(member) as Box<dyn Fleet>);
+    let (control, orders) = Control::new(&l1, fleet);
+    let downstream = Downstream::start(
+        &settings.downstream,
+        &settings.proxy,
+        &lanes,
+        Arc::clone(&control),
+    );
     let downstream = downstream.map_err(StartError)?;
     let mut config = String::new();
     for (key, value) in describe(settings) {
@@ -69,10 +82,15 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     }
     let facts = Facts {
         lanes: Arc::clone(&lanes),
+        control: Arc::clone(&control),
         sessions: Box::new(downstream.session_count()),
         config,
     };
-    let admin = Admin::start(&settings.admin, facts).map_err(StartError)?;
+    let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
+    if let Some(member) = member {
+        tasks.push(Box::pin(member.follow(control)));
+    }
+    let admin = Admin::start(&settings.admin, facts, tasks).map_err(StartError)?;
     let drain_timeout = settings.downstream.drain_timeout;
     Ok(Running {
         downstream,

@@ -1,9 +1,12 @@
 //! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
 
+mod cache;
+mod problem;
 pub mod settings;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +17,7 @@ use axum::routing::get;
 use tokio::sync::oneshot;
 
 use crate::l1::keyspace::Counters;
+use crate::proxy::control::Control;
 use crate::telemetry::names;
 use crate::upstream::breaker::State;
 use crate::upstream::lanes::Lanes;
@@ -23,11 +27,16 @@ use settings::Settings;
 pub struct Facts {
     /// The lanes.
     pub lanes: Arc<Lanes>,
+    /// Cache control.
+    pub control: Arc<Control>,
     /// Counts open sessions.
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
     /// `/config`'s text, secrets redacted.
     pub config: String,
 }
+
+/// What runs on the side port's runtime beside it, for as long as it runs.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The running side port.
 #[derive(Debug)]
@@ -41,7 +50,7 @@ impl Admin {
     ///
     /// # Errors
     /// One line on which address could not be bound, and why.
-    pub fn start(settings: &Settings, facts: Facts) -> Result<Self, String> {
+    pub fn start(settings: &Settings, facts: Facts, tasks: Vec<Task>) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -62,10 +71,14 @@ impl Admin {
         }
         let serve = move || {
             runtime.block_on(async move {
+                for task in tasks {
+                    tokio::spawn(task);
+                }
                 if let Some((listener, _)) = http {
                     let config = facts.config.clone();
-                    let router =
-                        probe_routes(&facts).route("/config", get(|| async move { config }));
+                    let router = probe_routes(&facts)
+                        .route("/config", get(|| async move { config }))
+                        .merge(cache::routes(&facts.control));
                     tokio::spawn(async move { axum::serve(listener, router).await });
                 }
                 if let Some((listener, _)) = probes {

@@ -69,6 +69,8 @@ pub enum Class {
     Client,
     /// WAIT and WAITAOF: count the writes of their connection.
     Wait,
+    /// NEARSIDE: nearside's own, answered here.
+    Nearside,
 }
 
 impl Class {
@@ -241,6 +243,8 @@ pub fn of(request: &[u8], args: &[Range<usize>]) -> Option<&'static Row> {
     row.subs
         .iter()
         .find(|row| row.name.as_bytes()[behind..].eq_ignore_ascii_case(sub))
+        // Nobody else has further ones of it.
+        .or((row.class == Class::Nearside).then_some(row))
 }
 
 /// Every command's row, without the sub-commands.

@@ -459,6 +459,19 @@ pub(super) static TABLE: &[Row] = &[
         },
     },
     Row {
+        key: "fleet.name",
+        doc: "Nearsides of one upstream with the same name here tell each other what is dropped by hand for the fleet.",
+        expects: "a name of 1 to 64 letters, digits, dots, dashes and underscores",
+        secret: false,
+        example: Example::None("shop"),
+        set: Set::One(|draft, text| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+            let right = (1..=64).contains(&text.len()) && text.bytes().all(fits);
+            put(&mut draft.proxy.fleet, right.then(|| Some(text.to_owned())))
+        }),
+        show: |settings| show_some(settings.proxy.fleet.as_ref()),
+    },
+    Row {
         key: "l1.mode",
         doc: "Whether reads are answered from memory.",
         expects: "one of on, off",

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use crate::proxy::control::Control;
 use crate::proxy::registry::Sessions;
 use crate::proxy::session::{Peer, Session};
 use crate::proxy::settings::Settings as ProxySettings;
@@ -181,6 +182,7 @@ impl Downstream {
         settings: &Settings,
         proxy: &ProxySettings,
         lanes: &Arc<Lanes>,
+        control: Arc<Control>,
     ) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot start a worker thread: {error}");
         let workers = (0..settings.workers)
@@ -192,7 +194,7 @@ impl Downstream {
             lanes: Arc::clone(lanes),
             proxy: proxy.clone(),
             draining: Arc::default(),
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(control)),
             max_clients: settings.max_clients,
         });
         let (close, closed) = watch::channel(false);

@@ -42,9 +42,14 @@ impl Earnings {
         *account = account.saturating_add(earned).clamp(DEBT, CREDIT);
     }
 
+    /// Whether `key` is in debt.
+    pub fn is_poor(&self, key: u64) -> bool {
+        self.accounts[stripe(key)] <= POOR
+    }
+
     /// Whether a fill of `key` may pay.
     pub fn allow(&mut self, key: u64) -> bool {
-        if self.accounts[stripe(key)] > POOR {
+        if !self.is_poor(key) {
             return true;
         }
         self.turned_away = self.turned_away.wrapping_add(1);

@@ -1,9 +1,12 @@
 //! An entry: a reply with what it answers, in one allocation, and what a look-up has to know of it in half a cache line.
 
+use super::by_hand::Known;
 use super::families::Families;
 use super::generations::Generations;
 use super::policy::{Mark, Node, Slots};
 use super::read::{Ident, Read};
+use crate::resp::encode;
+use crate::resp::frame::parse_integer;
 
 /// Accounted beside an entry's own bytes: its slab slot and the policy's node; the policy's sketch and the admission
 /// window at their fullest; its table slot at the table's usual load, and the allocator's rounding of its one allocation.
@@ -202,11 +205,50 @@ impl Entry {
         self.space == space && self.is_reply() == is_reply && ident.is(self.ident())
     }
 
+    /// What it answers, for who can read requests.
+    pub fn known(&self) -> Known {
+        if self.is_reply() {
+            Known::Reply(self.request())
+        } else {
+            Known::Value(self.ident().to_vec())
+        }
+    }
+
+    /// What would be asked for it.
+    pub fn request(&self) -> Vec<u8> {
+        let ident = self.ident();
+        let mut request = Vec::new();
+        if !self.is_reply() {
+            encode::request(&mut request, &[b"GET", ident]);
+            return request;
+        }
+        let name = ident.iter().position(|&b| b == b'\r');
+        let (name, rest) = ident.split_at(name.unwrap_or(ident.len()));
+        let arguments = 1 + arguments(rest).unwrap_or_default();
+        encode::header(&mut request, b'*', arguments);
+        encode::header(&mut request, b'$', name.len() as u64);
+        request.extend_from_slice(name);
+        request.extend_from_slice(rest);
+        request
+    }
+
     /// What it counts for.
     pub fn bytes(&self) -> usize {
         let family = if self.is_reply() { Families::BYTES } else { 0 };
         self.data.len() + ENTRY_OVERHEAD + family
     }
+}
+
+/// How many arguments there are behind a command's name: each has a header line, and a body that may hold anything.
+fn arguments(rest: &[u8]) -> Option<u64> {
+    let (mut at, mut arguments) = (2, 0);
+    while at < rest.len() {
+        let line = rest[at..].iter().position(|&b| b == b'\r')?;
+        let length = parse_integer(&rest[at + 1..at + line])?;
+        at += line + 2 + usize::try_from(length).ok()? + 2;
+        arguments += 1;
+    }
+    Some(arguments)
 }
 
 /// The entries, by slot.

@@ -28,11 +28,13 @@ pub enum Refusal {
     Error,
     /// It says that there is no such key, and its key space wants none of those.
     Negative,
+    /// Its key was dropped by hand on the way.
+    ByHand,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Untracked,
         Self::Pushed,
         Self::Written,
@@ -40,6 +42,7 @@ impl Refusal {
         Self::Large,
         Self::Error,
         Self::Negative,
+        Self::ByHand,
     ];
 
     /// As metrics and statistics name it.
@@ -53,6 +56,7 @@ impl Refusal {
             Self::Large => "large",
             Self::Error => "error",
             Self::Negative => "negative",
+            Self::ByHand => "by_hand",
         }
     }
 }

@@ -25,11 +25,13 @@
 //! What stays when memory is full is the policy's business, see `policy.rs`: a hit sets a bit, no more.
 
 mod admission;
+mod by_hand;
 mod earnings;
 mod entry;
 mod families;
 mod generations;
 pub mod glob;
+pub mod hot;
 pub mod keyspace;
 mod policy;
 mod read;
@@ -41,8 +43,10 @@ mod snapshot_tests;
 mod space;
 mod store;
 
+pub use by_hand::{Epoch, Known, Walk};
 pub use generations::Generation;
 pub use read::{Ident, Read};
 pub use rules::{Rule, RuleSet};
+pub use shard::Kept;
 pub use space::Space;
-pub use store::{Counters, Cursor, End, Fill, Held, L1, Lookup, Settling, Unsettled};
+pub use store::{Bar, Counters, Cursor, End, Fill, Held, L1, Lookup, Settling, Unsettled};

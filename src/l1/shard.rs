@@ -3,6 +3,7 @@
 use hashbrown::HashTable;
 
 use super::admission::Admission;
+use super::by_hand::Known;
 use super::earnings::Earnings;
 use super::entry::{Entry, New, Slab};
 use super::families::Families;
@@ -24,6 +25,28 @@ pub struct Shard {
     earnings: Earnings,
     in_flight: Box<[u32]>,
     admission: Admission,
+    /// What is held of each key space.
+    kept: Box<[Kept]>,
+}
+
+/// Entries, and their accounted bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Entries.
+    pub entries: u64,
+    /// Accounted bytes.
+    pub bytes: u64,
+}
+
+impl Kept {
+    /// Of both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            entries: self.entries + other.entries,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 fn stripe(hash: u64) -> usize {
@@ -31,7 +54,7 @@ fn stripe(hash: u64) -> usize {
 }
 
 impl Shard {
-    pub fn new(max_bytes: usize) -> Self {
+    pub fn new(max_bytes: usize, keyspaces: usize) -> Self {
         Self {
             table: HashTable::new(),
             slab: Slab::default(),
@@ -41,6 +64,7 @@ impl Shard {
             earnings: Earnings::default(),
             in_flight: vec![0; STRIPES].into_boxed_slice(),
             admission: Admission::default(),
+            kept: vec![Kept::default(); keyspaces].into_boxed_slice(),
         }
     }
 
@@ -50,6 +74,19 @@ impl Shard {
 
     pub fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// What is held of each key space, by its number.
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// What the entries in some slots answer, and whether there are no further slots.
+    pub fn slots(&self, from: usize, count: usize) -> (Vec<Known>, bool) {
+        let slots = &self.slab.0;
+        let end = (from + count).min(slots.len());
+        let held = slots[from.min(end)..end].iter().flatten();
+        (held.map(Entry::known).collect(), end == slots.len())
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -118,6 +155,7 @@ impl Shard {
         }
         let entry = new.entry()?;
         let (hash, bytes, is_reply) = (new.read.hash, entry.bytes(), entry.is_reply());
+        let keyspace = usize::from(entry.keyspace());
         if bytes > self.policy.capacity() {
             return None;
         }
@@ -136,6 +174,8 @@ impl Shard {
             self.slab.0.push(Some(entry));
             u32::try_from(self.slab.0.len() - 1).expect("memory bounds the entries far below 2^32")
         };
+        self.kept[keyspace].entries += 1;
+        self.kept[keyspace].bytes += bytes as u64;
         self.policy.insert(&mut self.slab, at, hash);
         self.enter(hash, at);
         if is_reply {
@@ -144,14 +184,16 @@ impl Shard {
         Some(evicted)
     }
 
-    /// Drops what hangs on `key` in every space.
-    pub fn remove(&mut self, hash: u64, key: &[u8]) {
+    /// Drops what hangs on `key` in every space; how many entries that was.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> usize {
+        let before = self.table.len();
         self.policy.invalidate(hash);
         let is_it = |entry: &Entry| !entry.is_reply() && entry.ident() == key;
         while let Some(&at) = self.table.find(hash, |&at| is_it(self.slab.entry(at))) {
             self.drop_at(hash, at);
         }
         self.remove_family(hash);
+        before - self.table.len()
     }
 
     /// Drops the replies that hang on the key of this hash.
@@ -219,6 +261,7 @@ impl Shard {
         self.slab = Slab::default();
         self.free = Vec::new();
         self.families = Families::default();
+        self.kept.fill(Kept::default());
         self.policy.clear();
     }
 
@@ -239,6 +282,11 @@ impl Shard {
     /// Whether fills of this key earn what they cost.
     pub fn pays(&mut self, key: u64) -> bool {
         self.earnings.allow(key)
+    }
+
+    /// Whether fills of this key have not earned what they cost; asks for nothing.
+    pub fn is_poor(&self, key: u64) -> bool {
+        self.earnings.is_poor(key)
     }
 
     /// Whether a missed read came before within the window, which is as many reads as the shard holds; notes this one.
@@ -280,9 +328,13 @@ impl Shard {
         {
             found.remove();
         }
-        let entry = self.slab.0[at as usize].take();
-        if entry.is_some_and(|entry| entry.is_reply()) {
-            self.families.remove(at);
+        if let Some(entry) = self.slab.0[at as usize].take() {
+            let kept = &mut self.kept[usize::from(entry.keyspace())];
+            kept.entries -= 1;
+            kept.bytes -= entry.bytes() as u64;
+            if entry.is_reply() {
+                self.families.remove(at);
+            }
         }
         self.free.push(at);
     }

@@ -81,7 +81,7 @@ proptest! {
         max_bytes in 100..8000_usize,
         calls in prop::collection::vec(call(), 1..300),
     ) {
-        let mut shard = Shard::new(max_bytes);
+        let mut shard = Shard::new(max_bytes, 1);
         let generations = Generations::default();
         let mut last = HashMap::<(u16, What), (Vec<u8>, u64)>::new();
         let mut now = 0;

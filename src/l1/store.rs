@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use super::by_hand::{Epoch, Log};
 use super::entry::{ENTRY_OVERHEAD, Entry, New};
 use super::generations::{Generation, Generations};
+use super::hot::HotKeys;
 use super::keyspace::{Keyspaces, Refusal};
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
-use super::shard::Shard;
+use super::shard::{Kept, Shard};
 use super::{Rule, RuleSet, Space};
 use crate::resp::downgrade::{Downgrade, Shape};
-use crate::resp::encode;
-use crate::resp::frame::{FrameWalker, parse_integer};
+use crate::resp::frame::FrameWalker;
 
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct Fill<'a> {
     /// How long it is true.
     pub end: End<'a>,
     /// [`L1::epoch`] when the read was sent.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The number of its key space.
     pub keyspace: u8,
 }
@@ -70,14 +71,31 @@ pub struct Held {
     generation: Generation,
 }
 
+/// Why a read is not put in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bar {
+    /// L1 is off.
+    Off,
+    /// The server does not track what its lane reads.
+    Untracked,
+    /// Its key space is not cached.
+    Policy,
+    /// Its key is not in the share that is cached.
+    Sample,
+    /// A write of its key is in flight.
+    Written,
+    /// Fills of its key have not earned what they cost.
+    Poor,
+}
+
 /// The counters of an L1 that belong to no key space, for tests and for the side port.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Keys named by pushes.
     pub invalidations: AtomicU64,
-    /// Keys dropped because a write of ours was about to be sent.
+    /// Keys named by writes of ours that were about to be sent.
     pub own_writes: AtomicU64,
-    /// Keys dropped by hand.
+    /// Entries dropped by hand.
     pub by_hand: AtomicU64,
     /// Null pushes and other drops of everything.
     pub clears: AtomicU64,
@@ -173,19 +191,22 @@ struct Spaces {
 pub struct L1 {
     settings: Settings,
     hasher: RandomState,
-    shards: Box<[Mutex<Shard>]>,
+    pub(super) shards: Box<[Mutex<Shard>]>,
     closed: AtomicU32,
     /// Lane writes under way that may change any key.
     barred: AtomicU32,
     drops: AtomicU64,
     epoch: AtomicU64,
-    generations: Generations,
+    pub(super) by_hand: Log,
+    pub(super) generations: Generations,
     spaces: Mutex<Spaces>,
     keyspaces: Keyspaces,
     /// Keys whose hash, in its lowest 32 bits, is below this are cached.
     sampled: AtomicU64,
     /// What happened.
     pub counters: Counters,
+    /// Which keys are read most.
+    pub hot: HotKeys,
 }
 
 impl L1 {
@@ -202,16 +223,20 @@ impl L1 {
         Self {
             keyspaces: Keyspaces::new(&settings),
             sampled: AtomicU64::new(share(settings.sample)),
-            shards: (0..shards).map(|_| Mutex::new(Shard::new(each))).collect(),
+            shards: (0..shards)
+                .map(|_| Mutex::new(Shard::new(each, settings.keyspaces.len() + 1)))
+                .collect(),
             settings,
             hasher: RandomState::default(),
             closed: AtomicU32::new(0),
             barred: AtomicU32::new(0),
             drops: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            by_hand: Log::default(),
             generations: Generations::default(),
             spaces: Mutex::default(),
             counters: Counters::default(),
+            hot: HotKeys::default(),
         }
     }
 
@@ -346,16 +371,41 @@ impl L1 {
     /// Whether a read that missed should be a tracked one, by the policy of its key space; notes the read.
     #[must_use]
     pub fn admits(&self, space: &Space, read: &Read<'_>, policy: &Keyspace) -> bool {
-        if self.settings.mode == Mode::Off || !space.is_tracked() || !policy.cache {
-            return false;
-        }
-        if read.key & u64::from(u32::MAX) >= self.sampled.load(Ordering::Relaxed) {
+        if self.standing_bar(space, read.key, policy).is_some() {
             return false;
         }
         let mut shard = self.shard(read.key).lock();
         (policy.admit == Admit::Always || shard.admits(read.hash))
             && !shard.write_in_flight(read.key)
             && (policy.admit == Admit::Always || shard.pays(read.key))
+    }
+
+    /// What keeps a key's reads from being put in until something is set otherwise.
+    fn standing_bar(&self, space: &Space, key: u64, policy: &Keyspace) -> Option<Bar> {
+        if self.settings.mode == Mode::Off {
+            Some(Bar::Off)
+        } else if !space.is_tracked() {
+            Some(Bar::Untracked)
+        } else if !policy.cache {
+            Some(Bar::Policy)
+        } else if key & u64::from(u32::MAX) >= self.sampled.load(Ordering::Relaxed) {
+            Some(Bar::Sample)
+        } else {
+            None
+        }
+    }
+
+    /// What keeps a read from being put in now, apart from what [`Admit`] asks for; notes nothing.
+    #[must_use]
+    pub fn bar(&self, space: &Space, key: u64, policy: &Keyspace) -> Option<Bar> {
+        self.standing_bar(space, key, policy).or_else(|| {
+            let shard = self.shard(key).lock();
+            if shard.write_in_flight(key) {
+                Some(Bar::Written)
+            } else {
+                (policy.admit != Admit::Always && shard.is_poor(key)).then_some(Bar::Poor)
+            }
+        })
     }
 
     /// Where the key of this hash stands: unchanged between two looks means that nothing dropped it in between.
@@ -382,6 +432,7 @@ impl L1 {
 
     /// A write of `key` is about to be sent: drops its entry and refuses fills until [`Self::end_write`].
     pub fn begin_write(&self, hash: u64, key: &[u8]) {
+        self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
         let mut shard = self.shard(hash).lock();
         shard.begin_write(hash);
         self.generations.drop_key(hash);
@@ -390,6 +441,7 @@ impl L1 {
 
     /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
     pub fn begin_write_of(&self, hash: u64) {
+        self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
         let mut shard = self.shard(hash).lock();
         shard.begin_write(hash);
         self.generations.drop_key(hash);
@@ -445,20 +497,28 @@ impl L1 {
 
     /// What was true until now is gone, and something newer may be filled from here on. Not before it is gone: who
     /// then took the count and what was about to go would hold it for as new as what comes.
-    fn moved_on(&self) {
+    pub(super) fn moved_on(&self) {
         self.drops.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Drops everything and refuses every fill that was sent before: after SWAPDB, which pushes nothing.
     pub fn clear_and_refuse_sent(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.refuse_sent();
         self.clear();
     }
 
-    /// Changes when everything sent before has become unfit for fills.
+    /// Refuses every fill that was sent before.
+    pub(super) fn refuse_sent(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Where L1 stands: changes when something sent before has become unfit for fills.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    pub fn epoch(&self) -> Epoch {
+        Epoch {
+            all: self.epoch.load(Ordering::Acquire),
+            by_hand: self.by_hand.count(),
+        }
     }
 
     /// How often the upstream has had something dropped: unchanged between two looks means that what was read in
@@ -504,8 +564,11 @@ impl L1 {
         let same_in_both = is_same_in_both(fill.reply, fill.shape);
         let mut shard = self.shard(first).lock();
         // Under the lock: a drop of everything raises the epoch first and then comes through each shard.
-        if fill.epoch != self.epoch() {
+        if fill.epoch.all != self.epoch.load(Ordering::Acquire) {
             return Err(Refusal::Pushed);
+        }
+        if self.by_hand.named_since(fill.epoch.by_hand, fill.keys) {
+            return Err(Refusal::ByHand);
         }
         if self.barred.load(Ordering::Acquire) > 0
             || shard.write_in_flight(first) && !self.knocked_out(Rule::InFlight)
@@ -598,6 +661,7 @@ impl L1 {
         }
         self.generations.drop_all();
         self.moved_on();
+        self.counters.clears.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Entries and their accounted bytes.
@@ -627,7 +691,7 @@ impl L1 {
             && taken.len() < most
             && let Some(shard) = cursor.shard.and_then(|shard| self.shards.get(shard))
         {
-            let take = |entry: &Entry| taken.push(request(entry));
+            let take = |entry: &Entry| taken.push(entry.request());
             let on = shard.lock().take_read(space.id, cursor.slot, STRETCH, take);
             seen += STRETCH;
             cursor.slot = on.unwrap_or_default();
@@ -639,6 +703,18 @@ impl L1 {
         taken
     }
 
+    /// What is held of each key space, by its number.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let mut all = vec![Kept::default(); self.settings.keyspaces.len() + 1];
+        for shard in &self.shards {
+            for (all, one) in all.iter_mut().zip(shard.lock().kept()) {
+                *all = all.with(*one);
+            }
+        }
+        all
+    }
+
     /// Every live entry: what would be asked for it, as a request, and the encoded reply.
     #[must_use]
     pub fn entries(&self, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -648,7 +724,7 @@ impl L1 {
             let live = shard
                 .entries()
                 .filter(|entry| entry.deadline() > now && entry.is_joint_true(&self.generations));
-            all.extend(live.map(|entry| (request(entry), entry.reply().to_vec())));
+            all.extend(live.map(|entry| (entry.request(), entry.reply().to_vec())));
         }
         all
     }
@@ -702,32 +778,4 @@ fn is_nothing(reply: &[u8]) -> bool {
             b"_\r" | b":0\r" | b"$0\r" | b"\r" | b"+none\r" | b"%0\r" | b"~0\r" | b"#f\r"
         ) || line.first() == Some(&b'*')
     })
-}
-
-/// What would be asked for an entry.
-fn request(entry: &Entry) -> Vec<u8> {
-    let ident = entry.ident();
-    let mut request = Vec::new();
-    if !entry.is_reply() {
-        encode::request(&mut request, &[b"GET", ident]);
-        return request;
-    }
-    let name = ident.iter().position(|&b| b == b'\r');
-    let (name, rest) = ident.split_at(name.unwrap_or(ident.len()));
-    let headers = || -> Option<u64> {
-        // Each argument has a header line and a body that may hold anything.
-        let (mut at, mut arguments) = (2, 1);
-        while at < rest.len() {
-            let line = rest[at..].iter().position(|&b| b == b'\r')?;
-            let length = parse_integer(&rest[at + 1..at + line])?;
-            at += line + 2 + usize::try_from(length).ok()? + 2;
-            arguments += 1;
-        }
-        Some(arguments)
-    };
-    encode::header(&mut request, b'*', headers().unwrap_or_default());
-    encode::header(&mut request, b'$', name.len() as u64);
-    request.extend_from_slice(name);
-    request.extend_from_slice(rest);
-    request
 }

@@ -16,6 +16,8 @@
 //! While replies are outstanding on the own connection every command goes there: it is always right, and a
 //! pipeline of scripts and reads is not held up at each change.
 
+pub mod control;
+pub mod fleet;
 pub mod own;
 pub mod registry;
 pub mod session;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::control::Control;
 use crate::upstream::mailbox::Mailbox;
 
 /// The first session's number.
@@ -20,18 +21,21 @@ const FIRST: u64 = 1 << 40;
 pub struct Sessions {
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Mailbox>>>,
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self {
-            next: AtomicU64::new(FIRST),
-            open: Mutex::default(),
-        }
-    }
+    /// What NEARSIDE asks of.
+    pub control: Arc<Control>,
 }
 
 impl Sessions {
+    /// None is open yet.
+    #[must_use]
+    pub fn new(control: Arc<Control>) -> Self {
+        Self {
+            next: AtomicU64::new(FIRST),
+            open: Mutex::default(),
+            control,
+        }
+    }
+
     /// A number that no session had before.
     #[must_use]
     pub fn number(&self) -> u64 {

@@ -9,6 +9,7 @@
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
 //! | looks reads up, now or when their turn comes | `reads`, `partial` for an MGET with some keys missing |
 //! | sends transactions that fit the lane | `block` |
+//! | answers NEARSIDE | `control`, `explain` |
 //! | answers what concerns the connection alone | `here`, `place` for who the client is and in which database |
 //! | hands its batch to the lane | `queue` |
 //! | writes to the client | `client` |
@@ -29,9 +30,11 @@ use tokio::time::Sleep;
 use self::link::Bound;
 use self::partial::Partial;
 use self::reads::{Deferred, Tally};
+use super::control::Ordered;
 use super::own::Own;
 use super::registry::Sessions;
 use super::settings::{Causality, Settings, Sharing};
+use crate::l1::hot::Sampler;
 use crate::l1::settings::Mode;
 use crate::l1::{L1, Rule};
 use crate::resp::frame::FrameWalker;
@@ -46,7 +49,9 @@ use crate::upstream::mailbox::Mailbox;
 
 mod block;
 mod client;
+mod control;
 mod ending;
+mod explain;
 mod here;
 mod link;
 mod partial;
@@ -155,6 +160,9 @@ pub struct Session<S> {
     parting: Option<Pin<Box<Sleep>>>,
     now: u64,
     tally: Tally,
+    sampler: Sampler,
+    /// An invalidation that is carried out elsewhere; what comes behind it waits.
+    ordered: Option<Ordered>,
     opened: u64,
     peer: Peer,
     idle_timeout: Option<Duration>,
@@ -238,6 +246,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             parting: None,
             now,
             tally: Tally::default(),
+            sampler: Sampler::new(id),
+            ordered: None,
             opened: now,
             peer,
             idle_timeout: settings.idle_timeout,

@@ -33,6 +33,8 @@ pub struct Settings {
     pub scripts_by_lane: bool,
     /// How far causality goes; `None` is by session, or by process where connections are dedicated.
     pub causality: Option<Causality>,
+    /// What the nearsides are called, together, that tell each other what is dropped by hand.
+    pub fleet: Option<String>,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             idle_timeout: None,
             scripts_by_lane: false,
             causality: None,
+            fleet: None,
         }
     }
 }

@@ -16,6 +16,7 @@
 
 pub mod breaker;
 pub mod buffers;
+pub mod bus;
 pub mod clock;
 pub mod connect;
 mod driver;

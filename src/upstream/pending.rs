@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::flights::{Flight, Joined};
 use super::mailbox::Mailbox;
-use crate::l1::{Held, L1, Settling, Unsettled};
+use crate::l1::{Epoch, Held, L1, Settling, Unsettled};
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 
@@ -34,7 +34,7 @@ pub struct FillKeys {
     /// Something of its key was held when it was sent, so that it went without CACHING and PTTL.
     pub held: Option<Held>,
     /// L1's epoch when it was sent.
-    pub epoch: u64,
+    pub epoch: Epoch,
 }
 
 /// What L1 would have answered a read that the upstream answers.

@@ -29,7 +29,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         keys: vec![b"k".as_slice().into()],
         filled: Filled::Value,
         held: None,
-        epoch: 0,
+        epoch: crate::l1::Epoch::default(),
     };
     reader.pending.push_back(Pending {
         session: Some(Arc::clone(&session)),

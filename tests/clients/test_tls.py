@@ -279,3 +279,16 @@ def test_a_lost_tls_connection_is_made_again(start, authority):
         while not received.endswith(b"$1\r\nw\r\n") and (chunk := connection.recv(1 << 16)):
             received += chunk
     assert received.startswith(b"+OK\r\n-ERR WATCH inside MULTI")
+
+
+def test_the_fleet_meets_over_tls(start, authority):
+    program = start(authority, FLEET_NAME="shop", **proof(authority))
+    program.is_served()
+
+    def told():
+        try:
+            return program.client().execute_command("NEARSIDE", "INVALIDATE", "ALL", "FLEET") == 1
+        except redis.ResponseError as error:
+            assert "no connection" in str(error)
+
+    eventually(told, "the fleet")

@@ -3,6 +3,7 @@
 mod alike;
 mod coherence;
 mod config;
+mod control;
 mod corners;
 mod private;
 mod redis_rs;

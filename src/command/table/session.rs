@@ -2,8 +2,8 @@
 
 use super::{Access, NONE, R_ALL, R_COUNTED_2, W_COUNTED_2, key, keys, row};
 use crate::command::Class::{
-    Auth, Client, Discard, Exec, Hello, LaneRead, Multi, OwnRead, OwnUnknown, Quit, Raw, Reset,
-    Select, Subscribe, Unsubscribe, Unwatch, Watch,
+    Auth, Client, Discard, Exec, Hello, LaneRead, Multi, Nearside, OwnRead, OwnUnknown, Quit, Raw,
+    Reset, Select, Subscribe, Unsubscribe, Unwatch, Watch,
 };
 use crate::command::{Row, Spec};
 
@@ -37,6 +37,14 @@ pub const ROWS: &[Row] = &[
     ]),
     row("ECHO", 2, "", NONE, LaneRead),
     row("HELLO", -1, "", NONE, Hello),
+    // nearside's own: no server has it.
+    row("NEARSIDE", -2, "", NONE, Nearside).subs(&[
+        row("NEARSIDE|EXPLAIN", -3, "", NONE, Nearside),
+        row("NEARSIDE|HELP", 2, "", NONE, Nearside),
+        row("NEARSIDE|HOTKEYS", -2, "", NONE, Nearside),
+        row("NEARSIDE|INVALIDATE", -3, "", NONE, Nearside),
+        row("NEARSIDE|STATS", 2, "", NONE, Nearside),
+    ]),
     row("PING", -1, "", NONE, LaneRead),
     row("QUIT", -1, "", NONE, Quit),
     row("RESET", 1, "", NONE, Reset),

@@ -27,7 +27,9 @@ thread_local! {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let waiting = !(self.lane_idle() && self.own_idle()) || self.is_transparent();
+        let waiting = !(self.lane_idle() && self.own_idle())
+            || self.ordered.is_some()
+            || self.is_transparent();
         let window = if self.streaming.is_some() || self.is_transparent() {
             STREAM_WINDOW
         } else {

@@ -28,7 +28,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn is_settled(&self) -> bool {
         let busy = |own: &Own| own.awaits() || own.raw || self.is_transparent();
         let own_busy = self.own.as_ref().is_some_and(busy);
-        self.lane_idle() && !own_busy && self.out.is_empty() && self.mailbox.lock().out.is_empty()
+        self.lane_idle()
+            && !own_busy
+            && self.ordered.is_none()
+            && self.out.is_empty()
+            && self.mailbox.lock().out.is_empty()
     }
 
     /// Has an own connection that nobody looks at come to its end; whether that was news.
@@ -66,7 +70,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Whether the client has sent nothing for `idle_timeout` and waits for nothing.
     pub(super) fn is_idle_for_too_long(&self) -> bool {
-        let waits = !self.lane_idle() || !self.own_idle() || self.is_transparent();
+        let waits = !self.lane_idle()
+            || !self.own_idle()
+            || self.ordered.is_some()
+            || self.is_transparent();
         self.idle_timeout.is_some_and(|timeout| {
             !waits
                 && u128::from(self.now.saturating_sub(self.mailbox.heard_at()))

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
 use super::reads::{Asked, Wanted};
-use crate::l1::{Lookup, Rule};
+use crate::l1::{Epoch, Lookup, Rule};
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::resp::frame::{FrameWalker, Ignore};
@@ -27,7 +27,7 @@ pub struct Partial {
     until: u64,
     /// The lane's pushes, and L1's epoch, before it was asked.
     pushes: u64,
-    epoch: u64,
+    epoch: Epoch,
     silent: bool,
     /// The reply with the missing keys, as far as it is here.
     pub arrived: Vec<u8>,

@@ -64,7 +64,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The keys; none where they cannot be told.
-    fn keys(&self) -> Vec<&'a [u8]> {
+    pub(super) fn keys(&self) -> Vec<&'a [u8]> {
         match self.wanted {
             Wanted::Value | Wanted::Values => {
                 let keys = self.args[1..].iter();
@@ -79,7 +79,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn first_key(&self) -> Option<&'a [u8]> {
+    pub(super) fn first_key(&self) -> Option<&'a [u8]> {
         let at = match self.wanted {
             Wanted::Value | Wanted::Values => 1,
             Wanted::Reply(row) => row.keys(self.request, self.args)?.next()?,
@@ -166,8 +166,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return self.read_large(asked.request, hash);
             }
         }
+        self.sample(asked);
         self.look_up(asked);
         Flow::Done
+    }
+
+    /// Notes a few of the reads, for the hot keys.
+    #[inline]
+    fn sample(&mut self, asked: Asked<'_>) {
+        if let Wanted::Values = asked.wanted {
+            for key in &asked.args[1..] {
+                if self.sampler.draws() {
+                    self.l1.hot.note(&asked.request[key.clone()], self.now);
+                }
+            }
+        } else if self.sampler.draws()
+            && let Some(key) = asked.first_key()
+        {
+            self.l1.hot.note(key, self.now);
+        }
     }
 
     /// A read of a key that was seen to be large goes over an own connection, where back-pressure reaches the upstream.
@@ -253,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         reply.into_iter().chain(values)
     }
 
-    fn has_all(&self, asked: Asked<'_>) -> bool {
+    pub(super) fn has_all(&self, asked: Asked<'_>) -> bool {
         self.seat.as_ref().is_some_and(|seat| {
             let held = |read| self.l1.contains(seat.space(), &read, self.now);
             self.reads(asked).all(held)
@@ -436,9 +453,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Wanted::Reply(row) => {
                 let keys = asked.keys();
-                let (first, others) = keys.split_first()?;
-                let kept = |key: &&[u8]| self.keeps(row, keyspaces.policy(keyspaces.of(key)));
-                if !self.keeps(row, policy) || !others.iter().all(kept) {
+                let first = keys.first()?;
+                if !self.keeps_all(row, &keys) {
                     return None;
                 }
                 let read = self.l1.reply(row.name, first, asked.rest());
@@ -455,6 +471,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             held,
             epoch: self.l1.epoch(),
         })
+    }
+
+    /// Whether replies of a command that reads these keys may be kept.
+    pub(super) fn keeps_all(&self, row: &Row, keys: &[&[u8]]) -> bool {
+        let keyspaces = self.l1.keyspaces();
+        let mut policies = keys.iter().map(|key| keyspaces.policy(keyspaces.of(key)));
+        policies.all(|policy| self.keeps(row, policy))
     }
 
     /// Whether replies of a command may be kept: not of hashes whose fields may end unnoticed.

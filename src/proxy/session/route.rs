@@ -28,6 +28,19 @@ const STRING_WRITES: [&str; 12] = [
     "SETRANGE",
 ];
 
+/// How a command goes down the lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// As a read that L1 may answer.
+    Read(Wanted),
+    /// As it is.
+    Relay,
+    /// As a write of the keys that it names, or of any.
+    Write,
+    /// As a script, with a marker behind it.
+    Script,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn command(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
         if args.is_empty() {
@@ -43,6 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.own.as_ref().is_some_and(|own| own.raw) {
             self.send_raw(class, request);
             return Flow::Done;
+        }
+        if class == Class::Nearside {
+            return self.nearside(row, request, args);
         }
         if class == Class::Reset && args.len() == 1 && self.replies == Replies::Off {
             // It ends that first.
@@ -134,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Whether a RESP2 client that has subscriptions sends what the upstream does not take from such.
-    fn is_refused_to_subscribers(&self, row: Option<&Row>, class: Class) -> bool {
+    pub(super) fn is_refused_to_subscribers(&self, row: Option<&Row>, class: Class) -> bool {
         self.own.as_ref().is_some_and(Own::is_subscribed)
             && self.bound.transaction.is_none()
             && !matches!(class, Class::Reset | Class::Quit)
@@ -162,21 +178,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.batch.is_empty() && self.seat.as_ref().is_some_and(|seat| seat.is_quiet())
     }
 
-    /// What goes down the lane; `None` for what does not.
-    fn by_lane(
-        &mut self,
+    /// How a command goes down the lane; `None` for what does not.
+    pub(super) fn way(
+        &self,
         class: Class,
-        row: Option<&'static Row>,
+        row: &'static Row,
         request: &[u8],
         args: &[Range<usize>],
-    ) -> Option<Flow> {
-        let row = row?;
+    ) -> Option<Way> {
         match class {
             Class::Get if args.len() == 2 && (self.l1_on || !self.dedicated) => {
-                return Some(self.read_as(Wanted::Value, request, args));
+                Some(Way::Read(Wanted::Value))
             }
             Class::Mget if args.len() >= 2 && (self.l1_on || !self.dedicated) => {
-                return Some(self.read_as(Wanted::Values, request, args));
+                Some(Way::Read(Wanted::Values))
             }
             Class::LaneRead
                 if self.l1_on
@@ -185,12 +200,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     // Where its keys cannot be told it is malformed.
                     && row.keys(request, args).is_some_and(|mut keys| keys.next().is_some()) =>
             {
-                return Some(self.read_as(Wanted::Reply(row), request, args));
+                Some(Way::Read(Wanted::Reply(row)))
             }
-            _ if self.dedicated => return None,
+            _ if self.dedicated => None,
             // Monitoring asks most when something is stuck, and then must not wait behind it.
-            Class::LaneRead if row.name == "INFO" && !self.is_lane_quiet() => return None,
-            Class::Get | Class::Mget | Class::LaneRead => {
+            Class::LaneRead if row.name == "INFO" && !self.is_lane_quiet() => None,
+            Class::Get | Class::Mget | Class::LaneRead => Some(Way::Relay),
+            Class::LaneWrite | Class::LaneUnknown => Some(Way::Write),
+            Class::OwnUnknown | Class::OwnRead
+                if self.scripts_by_lane && SCRIPTS.contains(&row.name) =>
+            {
+                Some(Way::Script)
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends what goes down the lane; `None` for what does not.
+    fn by_lane(
+        &mut self,
+        class: Class,
+        row: Option<&'static Row>,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> Option<Flow> {
+        let row = row?;
+        match self.way(class, row, request, args)? {
+            Way::Read(wanted) => return Some(self.read_as(wanted, request, args)),
+            Way::Relay => {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());
                 let key = key.and_then(|at| args.get(at));
                 let hash = key.map(|key| self.l1.hash(&request[key.clone()]));
@@ -200,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.flush_deferred();
                 self.queue(request, false, hash, row.shape(args.len()), Op::Relay);
             }
-            Class::LaneWrite | Class::LaneUnknown => {
+            Way::Write => {
                 self.flush_deferred();
                 let keys = match class {
                     Class::LaneWrite => self.begin_write(row, request, args),
@@ -223,13 +260,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.write_through(&request[key.clone()]);
                 }
             }
-            Class::OwnUnknown | Class::OwnRead
-                if self.scripts_by_lane && SCRIPTS.contains(&row.name) =>
-            {
+            Way::Script => {
                 self.flush_deferred();
                 self.queue_script(request);
             }
-            _ => return None,
         }
         Some(Flow::Done)
     }

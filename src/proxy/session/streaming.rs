@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return;
             }
             Class::Watch => self.bound.watching = true,
-            class if class.is_lane() => {}
+            class if class.is_lane() || class == Class::Nearside => {}
             Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb
                 if row.is_some() => {}
             // The session stays with it.

@@ -42,6 +42,8 @@ struct Plan {
     users: usize,
     /// The same names mean other keys in each.
     databases: usize,
+    /// Somebody drops what is cached by hand, all the time.
+    by_hand: bool,
 }
 
 /// What goes on in one database.
@@ -115,6 +117,23 @@ impl Run<'_> {
                 self.world.wrote(key, near, *version);
             }
             thread::sleep(Duration::from_micros(rng.next() % 1500));
+            Ok(())
+        });
+    }
+
+    /// Drops keys, patterns and everything.
+    fn invalidator(&self, seed: u64, mut client: Client) {
+        let mut rng = Rng::new(seed);
+        self.repeat(|| {
+            let name = self.world.name(rng.below(KEYS));
+            let pattern = format!("*{}", &name[1..]);
+            let how: &[&str] = match rng.below(10) {
+                0 => &["ALL"],
+                1 | 2 => &["PATTERN", &pattern],
+                _ => &["KEY", name],
+            };
+            client.must(&[&["NEARSIDE", "INVALIDATE"], how].concat());
+            thread::sleep(Duration::from_micros(rng.next() % 3000));
             Ok(())
         });
     }
@@ -268,6 +287,10 @@ fn run(plan: Plan) {
                     let seed = seeds.next();
                     scope.spawn(move || run.hot_writer(Some(near), seed, client));
                 }
+                if plan.by_hand {
+                    let (seed, client) = (seeds.next(), nearside.session());
+                    scope.spawn(move || run.invalidator(seed, client));
+                }
             }
             let (seed, client) = (seeds.next(), direct());
             scope.spawn(move || run.hot_writer(None, seed, client));
@@ -314,6 +337,7 @@ const PLAN: Plan = Plan {
     causality: None,
     users: 1,
     databases: 1,
+    by_hand: false,
 };
 
 #[test]
@@ -426,6 +450,30 @@ fn process_causality_over_two_users() {
         workers: 2,
         users: 2,
         causality: Some(Causality::Process),
+        ..PLAN
+    });
+}
+
+#[test]
+fn dropped_by_hand() {
+    run(Plan {
+        seed: 12,
+        workers: 2,
+        users: 2,
+        by_hand: true,
+        pace: Pace::Trickle(Duration::from_micros(50)),
+        ..PLAN
+    });
+}
+
+#[test]
+fn dropped_by_hand_on_dedicated_connections() {
+    run(Plan {
+        seed: 13,
+        workers: 2,
+        nearsides: 2,
+        by_hand: true,
+        sharing: Sharing::Dedicated,
         ..PLAN
     });
 }
