@@ -33,7 +33,7 @@ pub(super) fn read(
 }
 
 fn given(name: String, value: &OsStr) -> Result<Given, Failure> {
-    let Some(row) = schema::TABLE.iter().find(|row| row.variable() == name) else {
+    let Some(row) = schema::rows().find(|row| row.variable() == name) else {
         let meant = suggest::nearest(name.strip_prefix(PREFIX).unwrap_or(&name));
         let hint = meant.map_or_else(
             || "the variables are NEARSIDE_ and a key in upper case, with _ for its dot".to_owned(),

@@ -94,9 +94,7 @@ fn is_section(name: &str) -> bool {
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
-    schema::TABLE
-        .iter()
-        .filter_map(|row| Some(row.key.split_once('.')?.0))
+    schema::rows().filter_map(|row| Some(row.key.split_once('.')?.0))
 }
 
 impl Entry<'_, '_> {
@@ -150,7 +148,7 @@ impl Entry<'_, '_> {
 /// The keys of a section, or those without one and the sections.
 fn keys_in(section: Option<&str>) -> String {
     let mut names: Vec<String> = Vec::new();
-    for row in schema::TABLE {
+    for row in schema::rows() {
         let name = match (section, row.key.split_once('.')) {
             (None, None) => row.key.to_owned(),
             (None, Some((of, _))) => format!("[{of}]"),

@@ -145,8 +145,7 @@ fn resolve(sources: [Vec<Given>; 3], limits: Limits) -> Result<Settings, Failure
 /// Every key with its value, in the table's order, for people to read. Passwords are redacted.
 #[must_use]
 pub fn describe(settings: &Settings) -> Vec<(String, String)> {
-    schema::TABLE
-        .iter()
+    schema::rows()
         .map(|row| (row.key.to_owned(), (row.show)(settings)))
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Which name someone most likely meant.
 
-use super::schema::{Row, TABLE};
+use super::schema::{Row, rows};
 
 /// The row that someone who wrote `name` most likely meant. Sections may be missing or wrong in it, and
 /// dots, dashes and case do not count, so that it serves variables too. `None` if nothing is near.
@@ -11,7 +11,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static Row> {
         let whole = edits(&plain(name), &plain(row.key));
         whole.min(edits(&last(name), &last(row.key)) + 1)
     };
-    let near = TABLE.iter().min_by_key(|row| distance(row))?;
+    let near = rows().min_by_key(|row| distance(row))?;
     let far = (name.len() / 3).max(2).min(name.len().saturating_sub(1));
     (distance(near) <= far).then_some(near)
 }

@@ -1,0 +1,87 @@
+//! `[l1]`.
+
+use super::{AUTO, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, put};
+use crate::config::value;
+use crate::l1::settings::{Admit, Mode};
+
+pub(in crate::config) const MODES: [(&str, Mode); 2] = [("on", Mode::On), ("off", Mode::Off)];
+pub(in crate::config) const ADMITS: [(&str, Admit); 2] = [
+    ("second-read", Admit::SecondRead),
+    ("always", Admit::Always),
+];
+
+/// `[l1]`.
+pub(super) static TABLE: &[Row] = &[
+    Row {
+        key: "l1.mode",
+        doc: "Whether reads are answered from memory.",
+        expects: "one of on, off",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.l1.mode, value::word(text, &MODES))),
+        show: |settings| value::show_word(&settings.l1.mode, &MODES),
+    },
+    Row {
+        key: "l1.max_bytes",
+        doc: "Bound on keys, values and overhead; auto is a quarter of the cgroup's memory, at most 256MiB, and 64MiB without a limit.",
+        expects: "a size above 0 such as 256KiB, 64MiB, 1GiB or a number of bytes, or auto",
+        secret: false,
+        example: Example::Auto,
+        set: Set::One(|draft, text| {
+            let parsed = match text {
+                AUTO => Some(draft.limits.l1_max_bytes()),
+                _ => value::size_above_zero(text),
+            };
+            put(&mut draft.l1.max_bytes, parsed)
+        }),
+        show: |settings| value::show_size(settings.l1.max_bytes),
+    },
+    Row {
+        key: "l1.max_staleness",
+        doc: "A hit is served only while the upstream was heard from within this time.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.l1.max_staleness,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.l1.max_staleness),
+    },
+    Row {
+        key: "l1.entry_max_ttl",
+        doc: "Longest life of an entry, whatever its TTL upstream.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.l1.entry_max_ttl,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.l1.entry_max_ttl),
+    },
+    Row {
+        key: "l1.max_entry_bytes",
+        doc: "Replies longer than this are not kept.",
+        expects: SIZE,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(&mut draft.l1.max_entry_bytes, value::size_above_zero(text))
+        }),
+        show: |settings| value::show_size(settings.l1.max_entry_bytes),
+    },
+    Row {
+        key: "l1.admit",
+        doc: "When a key is put into L1: on its second-read within the admission window, or always on the first.",
+        expects: "one of second-read, always",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.l1.admit, value::word(text, &ADMITS))),
+        show: |settings| value::show_word(&settings.l1.admit, &ADMITS),
+    },
+];
