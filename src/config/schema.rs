@@ -4,7 +4,8 @@ use super::Settings;
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
 
-pub(super) mod l1;
+pub(super) mod keyspace;
+mod l1;
 mod program;
 mod upstream;
 

@@ -1,6 +1,7 @@
 //! Sources against each other.
 
 mod example;
+mod keyspaces;
 mod refusals;
 
 use std::collections::BTreeSet;
@@ -32,12 +33,9 @@ fn flags(args: &[&str]) -> Result<Vec<Given>, Failure> {
 
 /// The settings from a file's text, an environment and a command line, on a machine without limits.
 fn settings(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Settings, Failure> {
-    let sources = [
-        file::parse("n.toml", file)?,
-        environment::read(variables(env))?,
-        flags(args)?,
-    ];
-    resolve(sources, Limits::default())
+    let file = file::parse("n.toml", file)?;
+    let sources = [environment::read(variables(env))?, flags(args)?];
+    resolve(file, sources, Limits::default())
 }
 
 fn from_file(file: &str) -> Result<Settings, Failure> {
@@ -190,7 +188,7 @@ fn auto_is_what_the_limits_allow() {
         "upstream = 'private'\nworkers = 'auto'\nl1.max_bytes = 'auto'\n",
     );
     for file in [auto, file::parse("n.toml", UPSTREAM)] {
-        let settings = resolve([file.unwrap(), Vec::new(), Vec::new()], limits).unwrap();
+        let settings = resolve(file.unwrap(), [Vec::new(), Vec::new()], limits).unwrap();
         assert_eq!(settings.downstream.workers, 3);
         assert_eq!(settings.l1.max_bytes, 64 << 20);
     }

@@ -121,6 +121,13 @@ impl Keyspaces {
         u8::try_from(found.unwrap_or(named.len())).unwrap_or(u8::MAX)
     }
 
+    /// The longest reply that any of them keeps.
+    #[must_use]
+    pub fn largest_entry(&self) -> usize {
+        let each = self.policies.iter().map(|policy| policy.max_entry_bytes);
+        each.max().unwrap_or_default()
+    }
+
     /// The policy of one.
     #[must_use]
     pub fn policy(&self, number: u8) -> &Keyspace {

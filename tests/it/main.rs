@@ -4,6 +4,7 @@ mod alike;
 mod coherence;
 mod config;
 mod corners;
+mod keyspaces;
 mod private;
 mod redis_rs;
 mod support;

@@ -4,8 +4,12 @@ use super::{AUTO, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, put};
 use crate::config::value;
 use crate::l1::settings::{Admit, Mode};
 
-pub(in crate::config) const MODES: [(&str, Mode); 2] = [("on", Mode::On), ("off", Mode::Off)];
-pub(in crate::config) const ADMITS: [(&str, Admit); 2] = [
+const MODES: [(&str, Mode); 3] = [
+    ("on", Mode::On),
+    ("off", Mode::Off),
+    ("shadow", Mode::Shadow),
+];
+pub(super) const ADMITS: [(&str, Admit); 2] = [
     ("second-read", Admit::SecondRead),
     ("always", Admit::Always),
 ];
@@ -14,12 +18,21 @@ pub(in crate::config) const ADMITS: [(&str, Admit); 2] = [
 pub(super) static TABLE: &[Row] = &[
     Row {
         key: "l1.mode",
-        doc: "Whether reads are answered from memory.",
-        expects: "one of on, off",
+        doc: "Whether reads are answered from memory; in the shadow the upstream answers, and what memory would have said is compared with that and counted.",
+        expects: "one of on, off, shadow",
         secret: false,
         example: Example::Default,
         set: Set::One(|draft, text| put(&mut draft.l1.mode, value::word(text, &MODES))),
         show: |settings| value::show_word(&settings.l1.mode, &MODES),
+    },
+    Row {
+        key: "l1.sample",
+        doc: "The share of the keys that is put into L1, by their hash.",
+        expects: "a share from 0 to 1 such as 0.1, with six decimals at most",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.l1.sample, value::share(text))),
+        show: |settings| value::show_share(settings.l1.sample),
     },
     Row {
         key: "l1.max_bytes",

@@ -162,7 +162,7 @@ impl Reader {
                 .extend_from_slice(&bytes[..bytes.len().min(64)]);
         }
         if let Op::Fill(_) = head.op {
-            let limit = self.l1.settings().max_entry_bytes.saturating_mul(64);
+            let limit = self.l1.keyspaces().largest_entry().saturating_mul(64);
             self.filling.collect(bytes, limit);
         }
         let reads = head.reads;
