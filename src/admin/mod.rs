@@ -1,5 +1,7 @@
 //! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
 
+mod mode;
+mod problem;
 pub mod settings;
 
 use std::fmt::Write as _;
@@ -13,6 +15,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::sync::oneshot;
 
+use crate::downstream::switch::Switch;
+use crate::l1::L1;
 use crate::l1::keyspace::Counters;
 use crate::telemetry::names;
 use crate::upstream::breaker::State;
@@ -26,7 +30,9 @@ pub struct Facts {
     /// Counts open sessions.
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
     /// `/config`'s text, secrets redacted.
-    pub config: String,
+    pub config: Box<dyn Fn() -> String + Send + Sync>,
+    /// What changes L1's mode.
+    pub switch: Switch,
 }
 
 /// The running side port.
@@ -63,9 +69,10 @@ impl Admin {
         let serve = move || {
             runtime.block_on(async move {
                 if let Some((listener, _)) = http {
-                    let config = facts.config.clone();
-                    let router =
-                        probe_routes(&facts).route("/config", get(|| async move { config }));
+                    let config = Arc::clone(&facts);
+                    let router = probe_routes(&facts)
+                        .route("/config", get(|| async move { (config.config)() }))
+                        .merge(mode::routes(&facts));
                     tokio::spawn(async move { axum::serve(listener, router).await });
                 }
                 if let Some((listener, _)) = probes {
@@ -197,5 +204,33 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
          # TYPE {name} gauge\n{name}{{tracked=\"true\"}} {tracked}\n{name}{{tracked=\"false\"}} {untracked}"
     )
     .expect("writing to a string");
+    shadow(l1, &mut text);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// What shadow mode has counted, for the key spaces that it has.
+fn shadow(l1: &L1, text: &mut String) {
+    let name = names::SHADOW;
+    let mut rows = String::new();
+    for (_, policy, counters) in l1.keyspaces().all() {
+        let counts = [
+            ("same", &counters.same),
+            ("moved", &counters.moved),
+            ("different", &counters.different),
+        ];
+        for (outcome, count) in counts {
+            let (keyspace, count) = (&policy.name, count.load(Ordering::Relaxed));
+            writeln!(
+                rows,
+                "{name}{{cache_type=\"{keyspace}\",outcome=\"{outcome}\"}} {count}"
+            )
+            .expect("writing to a string");
+        }
+    }
+    write!(
+        text,
+        "# HELP {name} Shadow mode: answers that L1 would have given, by what the upstream answered: the same, another with an \
+         invalidation on the way (moved), or another without one (different), which should never be.\n# TYPE {name} counter\n{rows}"
+    )
+    .expect("writing to a string");
 }

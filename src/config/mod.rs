@@ -30,6 +30,7 @@ mod failure;
 mod file;
 mod flags;
 mod keyspaces;
+pub mod reload;
 mod schema;
 mod suggest;
 mod value;

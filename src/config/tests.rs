@@ -32,7 +32,11 @@ fn flags(args: &[&str]) -> Result<Vec<Given>, Failure> {
 }
 
 /// The settings from a file's text, an environment and a command line, on a machine without limits.
-fn settings(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Settings, Failure> {
+pub(super) fn settings(
+    file: &str,
+    env: &[(&str, &str)],
+    args: &[&str],
+) -> Result<Settings, Failure> {
     let file = file::parse("n.toml", file)?;
     let sources = [environment::read(variables(env))?, flags(args)?];
     resolve(file, sources, Limits::default())

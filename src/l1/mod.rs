@@ -31,6 +31,7 @@ mod families;
 mod generations;
 pub mod glob;
 pub mod keyspace;
+mod modes;
 mod policy;
 mod read;
 mod rules;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::entry::{ENTRY_OVERHEAD, Entry, New};
 use super::generations::{Generation, Generations};
 use super::keyspace::{Keyspaces, Refusal};
+use super::modes::Modes;
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
 use super::shard::Shard;
@@ -158,8 +159,10 @@ pub struct L1 {
     generations: Generations,
     spaces: Mutex<Spaces>,
     keyspaces: Keyspaces,
+    pub(super) modes: Modes,
     /// Keys whose hash, in its lowest 32 bits, is below this are cached.
     sampled: AtomicU64,
+    sample: AtomicU32,
     /// What happened.
     pub counters: Counters,
 }
@@ -176,7 +179,9 @@ impl L1 {
         let each = settings.max_bytes / shards;
         Self {
             keyspaces: Keyspaces::new(&settings),
+            modes: Modes::new(settings.mode),
             sampled: AtomicU64::new(share(settings.sample)),
+            sample: AtomicU32::new(settings.sample),
             shards: (0..shards).map(|_| Mutex::new(Shard::new(each))).collect(),
             settings,
             hasher: RandomState::default(),
@@ -190,7 +195,22 @@ impl L1 {
         }
     }
 
-    /// What was set.
+    /// The share of the keys that is cached, in millionths.
+    #[must_use]
+    pub fn sample(&self) -> u32 {
+        self.sample.load(Ordering::Relaxed)
+    }
+
+    /// Changes that share. Where it falls everything is dropped, so that no other keys are served.
+    pub fn set_sample(&self, millionths: u32) {
+        let before = self.sample.swap(millionths, Ordering::AcqRel);
+        self.sampled.store(share(millionths), Ordering::Release);
+        if millionths < before {
+            self.clear_and_refuse_sent();
+        }
+    }
+
+    /// What was set at the start.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -269,7 +289,7 @@ impl L1 {
     #[inline]
     #[must_use]
     pub fn serving(&self, space: &Space, now: u64) -> bool {
-        if self.settings.mode == Mode::Off
+        if self.mode() == Mode::Off
             || self.closed.load(Ordering::Acquire) > 0
             || !space.is_tracked()
         {
@@ -321,7 +341,7 @@ impl L1 {
     /// Whether a read that missed should be a tracked one, by the policy of its key space; notes the read.
     #[must_use]
     pub fn admits(&self, space: &Space, read: &Read<'_>, policy: &Keyspace) -> bool {
-        if self.settings.mode == Mode::Off || !space.is_tracked() || !policy.cache {
+        if self.mode() == Mode::Off || !space.is_tracked() || !policy.cache {
             return false;
         }
         if read.key & u64::from(u32::MAX) >= self.sampled.load(Ordering::Relaxed) {
