@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nearside::downstream::settings::ListenAddress;
-use nearside::l1::settings::Admit;
+use nearside::l1::settings::{Admit, Mode};
 use nearside::proxy::settings::{Causality, Sharing};
 
 use super::promise::{Checked, Promise, Violation, value};
@@ -42,6 +42,8 @@ struct Plan {
     users: usize,
     /// The same names mean other keys in each.
     databases: usize,
+    /// L1 is switched on and off, and to the shadow, all the time.
+    switching: bool,
 }
 
 /// What goes on in one database.
@@ -276,6 +278,16 @@ fn run(plan: Plan) {
         }
         let end = Instant::now() + LENGTH;
         while Instant::now() < end && !over.load(Ordering::Relaxed) {
+            if plan.switching {
+                thread::sleep(Duration::from_millis(seeds.next() % 40));
+                let modes = [Mode::On, Mode::Off, Mode::On, Mode::Shadow];
+                let mode = modes[seeds.below(modes.len())];
+                for near in &nearsides {
+                    let switched = near.running().switch().set(Some(mode), None);
+                    switched.expect("nobody needs a restart");
+                }
+                continue;
+            }
             thread::sleep(Duration::from_millis(100 + seeds.next() % 200));
             if plan.lossy {
                 relays[seeds.below(relays.len())].kill_lane();
@@ -297,6 +309,11 @@ fn run(plan: Plan) {
         let (hits, fills) = (near.hits(), near.running().fills());
         println!("{plan:?}: {hits} hits, {fills} fills");
         assert!(
+            near.running().shadow()[2] == 0,
+            "in the shadow: {:?}",
+            near.running().shadow()
+        );
+        assert!(
             hits > 50 && fills > 50,
             "without hits this proves nothing: {hits} hits, {fills} fills"
         );
@@ -314,6 +331,7 @@ const PLAN: Plan = Plan {
     causality: None,
     users: 1,
     databases: 1,
+    switching: false,
 };
 
 #[test]
@@ -426,6 +444,39 @@ fn process_causality_over_two_users() {
         workers: 2,
         users: 2,
         causality: Some(Causality::Process),
+        ..PLAN
+    });
+}
+
+#[test]
+fn switched_on_and_off() {
+    run(Plan {
+        seed: 12,
+        workers: 2,
+        switching: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn switched_on_and_off_with_two_users_and_a_trickle() {
+    run(Plan {
+        seed: 13,
+        workers: 2,
+        users: 2,
+        pace: Pace::Trickle(Duration::from_micros(50)),
+        switching: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn switched_on_and_off_on_dedicated_connections() {
+    run(Plan {
+        seed: 14,
+        workers: 2,
+        sharing: Sharing::Dedicated,
+        switching: true,
         ..PLAN
     });
 }
