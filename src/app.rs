@@ -215,7 +215,7 @@ fn reload(settings: &Settings, switch: &Switch, read: &impl Fn() -> Result<Setti
     }
     match switch.set(Some(read.l1.mode), Some(read.l1.sample)) {
         Ok(()) => tracing::info!(
-            mode = ?read.l1.mode,
+            mode = read.l1.mode.name(),
             sample = f64::from(read.l1.sample) / 1e6,
             "the configuration was read again"
         ),

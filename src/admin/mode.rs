@@ -17,11 +17,6 @@ use super::problem::Problem;
 use crate::downstream::switch::Switch;
 use crate::l1::settings::Mode;
 
-const MODES: [(&str, Mode); 3] = [
-    ("on", Mode::On),
-    ("off", Mode::Off),
-    ("shadow", Mode::Shadow),
-];
 /// A body is a line; no more is read.
 const BODY_LIMIT: usize = 4096;
 
@@ -47,7 +42,7 @@ async fn change(
         .set(mode, sample)
         .map_err(|reason| Problem::new(StatusCode::CONFLICT, reason))?;
     tracing::info!(
-        mode = mode.map(name),
+        mode = mode.map(Mode::name),
         sample = sample.map(share),
         "L1 changed over the side port"
     );
@@ -58,16 +53,11 @@ fn describe(switch: &Switch) -> impl IntoResponse + use<> {
     let l1 = switch.l1();
     let (mode, warming_up) = l1.asked_mode();
     let body = json!({
-        "mode": name(mode),
+        "mode": mode.name(),
         "warming_up": warming_up,
         "sample": share(l1.sample()),
     });
     ([(CONTENT_TYPE, "application/json")], format!("{body}\n"))
-}
-
-fn name(mode: Mode) -> &'static str {
-    let found = MODES.iter().find(|(_, named)| *named == mode);
-    found.expect("every mode has a name").0
 }
 
 fn share(millionths: u32) -> f64 {
@@ -91,7 +81,7 @@ fn parse(body: &[u8]) -> Result<(Option<Mode>, Option<u32>), String> {
         match member.as_str() {
             "mode" => {
                 let text = value.as_str();
-                let found = MODES.iter().find(|(name, _)| Some(*name) == text);
+                let found = Mode::NAMES.iter().find(|(name, _)| Some(*name) == text);
                 let (_, found) =
                     found.ok_or_else(|| format!("mode: {value} is not one of on, off, shadow"))?;
                 mode = Some(*found);

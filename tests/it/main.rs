@@ -7,6 +7,7 @@ mod corners;
 mod keyspaces;
 mod private;
 mod redis_rs;
+mod reload;
 mod support;
 mod table;
 mod unreachable;

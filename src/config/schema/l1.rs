@@ -4,11 +4,6 @@ use super::{AUTO, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, put};
 use crate::config::value;
 use crate::l1::settings::{Admit, Mode};
 
-const MODES: [(&str, Mode); 3] = [
-    ("on", Mode::On),
-    ("off", Mode::Off),
-    ("shadow", Mode::Shadow),
-];
 pub(super) const ADMITS: [(&str, Admit); 2] = [
     ("second-read", Admit::SecondRead),
     ("always", Admit::Always),
@@ -22,8 +17,8 @@ pub(super) static TABLE: &[Row] = &[
         expects: "one of on, off, shadow",
         secret: false,
         example: Example::Default,
-        set: Set::One(|draft, text| put(&mut draft.l1.mode, value::word(text, &MODES))),
-        show: |settings| value::show_word(&settings.l1.mode, &MODES),
+        set: Set::One(|draft, text| put(&mut draft.l1.mode, value::word(text, &Mode::NAMES))),
+        show: |settings| value::show_word(&settings.l1.mode, &Mode::NAMES),
     },
     Row {
         key: "l1.sample",
