@@ -4,13 +4,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::admin::{Admin, Facts, Task};
-use crate::config::{Settings, describe};
+use crate::config::reload::needing_restart;
+use crate::config::{Failure, Settings, describe};
 use crate::downstream::Downstream;
 use crate::downstream::settings::ListenAddress;
+use crate::downstream::switch::Switch;
 use crate::l1::L1;
 use crate::l1::keyspace::Counters;
 use crate::proxy::control::{Control, Fleet};
@@ -76,15 +78,23 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         Arc::clone(&control),
     );
     let downstream = downstream.map_err(StartError)?;
-    let mut config = String::new();
-    for (key, value) in describe(settings) {
-        config.extend([&key, " = ", &value, "\n"]);
-    }
+    let (shown, now) = (settings.clone(), Arc::clone(&l1));
+    let config = move || {
+        let mut current = shown.clone();
+        (current.l1.mode, _) = now.asked_mode();
+        current.l1.sample = now.sample();
+        let mut text = String::new();
+        for (key, value) in describe(&current) {
+            text.extend([&key, " = ", &value, "\n"]);
+        }
+        text
+    };
     let facts = Facts {
         lanes: Arc::clone(&lanes),
         control: Arc::clone(&control),
         sessions: Box::new(downstream.session_count()),
-        config,
+        config: Box::new(config),
+        switch: downstream.switch(),
     };
     let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
     if let Some(member) = member {
@@ -143,6 +153,27 @@ impl Running {
         self.l1.keyspaces().total(Counters::refused)
     }
 
+    /// Shadow mode: answers that L1 would have given and that were the upstream's, that were not with a push on the way, and
+    /// that were not without one.
+    #[must_use]
+    pub fn shadow(&self) -> [u64; 3] {
+        let total = |of: fn(&Counters) -> &AtomicU64| {
+            let keyspaces = self.l1.keyspaces();
+            keyspaces.total(|one| of(one).load(Ordering::Relaxed))
+        };
+        [
+            total(|one| &one.same),
+            total(|one| &one.moved),
+            total(|one| &one.different),
+        ]
+    }
+
+    /// What changes L1's mode.
+    #[must_use]
+    pub fn switch(&self) -> Switch {
+        self.downstream.switch()
+    }
+
     /// Whether a lane is connected.
     #[must_use]
     pub fn lane_is_up(&self) -> bool {
@@ -161,26 +192,22 @@ impl Running {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains.
+/// Runs until SIGTERM or SIGINT, then drains. At SIGHUP the settings are read again.
 #[must_use]
-pub fn run(settings: Settings) -> ExitCode {
+pub fn run(settings: &Settings, read: impl Fn() -> Result<Settings, Failure>) -> ExitCode {
     telemetry::start_log(&settings.telemetry);
     let signals = signals();
-    let running = match start(&settings) {
+    let running = match start(settings) {
         Ok(running) => running,
         Err(error) => {
             eprintln!("nearside: {error}");
             return ExitCode::FAILURE;
         }
     };
-    drop(settings);
-    let waited = signals.map(|(runtime, mut term, mut int)| {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-        });
+    let waited = signals.map(|mut signals| {
+        while signals.next() == Signal::Reload {
+            reload(settings, &running.switch(), &read);
+        }
     });
     if let Err(error) = waited {
         eprintln!("nearside: cannot wait for signals: {error}");
@@ -191,11 +218,60 @@ pub fn run(settings: Settings) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-type Signals = (
-    tokio::runtime::Runtime,
-    tokio::signal::unix::Signal,
-    tokio::signal::unix::Signal,
-);
+/// Takes over what can change while nearside runs, and says what cannot.
+fn reload(settings: &Settings, switch: &Switch, read: &impl Fn() -> Result<Settings, Failure>) {
+    let read = match read() {
+        Ok(read) => read,
+        Err(failure) => {
+            tracing::error!("the configuration is as it was: {failure}");
+            return;
+        }
+    };
+    let restart = needing_restart(settings, &read);
+    if !restart.is_empty() {
+        tracing::warn!(keys = restart.join(", "), "changed, and needs a restart");
+    }
+    match switch.set(Some(read.l1.mode), Some(read.l1.sample)) {
+        Ok(()) => tracing::info!(
+            mode = read.l1.mode.name(),
+            sample = f64::from(read.l1.sample) / 1e6,
+            "the configuration was read again"
+        ),
+        Err(reason) => tracing::warn!("l1.mode is as it was: {reason}"),
+    }
+}
+
+/// What a process is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Reload,
+    End,
+}
+
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn next(&mut self) -> Signal {
+        let Self {
+            runtime,
+            term,
+            int,
+            hup,
+        } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = term.recv() => Signal::End,
+                _ = int.recv() => Signal::End,
+                _ = hup.recv() => Signal::Reload,
+            }
+        })
+    }
+}
 
 /// Catches the signals before anything is started, so that an early one is not lost.
 fn signals() -> std::io::Result<Signals> {
@@ -204,10 +280,16 @@ fn signals() -> std::io::Result<Signals> {
         .enable_all()
         .build()?;
     let inside = runtime.enter();
-    let (term, int) = (
+    let (term, int, hup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
     );
     drop(inside);
-    Ok((runtime, term, int))
+    Ok(Signals {
+        runtime,
+        term,
+        int,
+        hup,
+    })
 }

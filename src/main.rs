@@ -7,8 +7,12 @@ use nearside::config::{self, Action};
 use nearside::upstream::private;
 
 fn main() -> ExitCode {
-    match config::load(std::env::args_os(), std::env::vars_os()) {
-        Ok(Action::Run(settings)) => nearside::app::run(*settings),
+    let load = || config::load(std::env::args_os(), std::env::vars_os());
+    match load() {
+        Ok(Action::Run(settings)) => nearside::app::run(&settings, || match load()? {
+            Action::Run(settings) => Ok(*settings),
+            _ => unreachable!("the same command line asks for the same"),
+        }),
         Ok(Action::Print(text)) => {
             // Nobody is left to be told that standard output is closed.
             let _ = std::io::stdout().write_all(text.as_bytes());

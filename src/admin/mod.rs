@@ -1,6 +1,7 @@
 //! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
 
 mod cache;
+mod mode;
 mod problem;
 pub mod settings;
 
@@ -16,6 +17,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::sync::oneshot;
 
+use crate::downstream::switch::Switch;
+use crate::l1::L1;
 use crate::l1::keyspace::Counters;
 use crate::proxy::control::Control;
 use crate::telemetry::names;
@@ -32,7 +35,9 @@ pub struct Facts {
     /// Counts open sessions.
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
     /// `/config`'s text, secrets redacted.
-    pub config: String,
+    pub config: Box<dyn Fn() -> String + Send + Sync>,
+    /// What changes L1's mode.
+    pub switch: Switch,
 }
 
 /// What runs on the side port's runtime beside it, for as long as it runs.
@@ -75,10 +80,11 @@ impl Admin {
                     tokio::spawn(task);
                 }
                 if let Some((listener, _)) = http {
-                    let config = facts.config.clone();
+                    let config = Arc::clone(&facts);
                     let router = probe_routes(&facts)
-                        .route("/config", get(|| async move { config }))
-                        .merge(cache::routes(&facts.control));
+                        .route("/config", get(|| async move { (config.config)() }))
+                        .merge(cache::routes(&facts.control))
+                        .merge(mode::routes(&facts));
                     tokio::spawn(async move { axum::serve(listener, router).await });
                 }
                 if let Some((listener, _)) = probes {
@@ -210,5 +216,33 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
          # TYPE {name} gauge\n{name}{{tracked=\"true\"}} {tracked}\n{name}{{tracked=\"false\"}} {untracked}"
     )
     .expect("writing to a string");
+    shadow(l1, &mut text);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// What shadow mode has counted, for the key spaces that it has.
+fn shadow(l1: &L1, text: &mut String) {
+    let name = names::SHADOW;
+    let mut rows = String::new();
+    for (_, policy, counters) in l1.keyspaces().all() {
+        let counts = [
+            ("same", &counters.same),
+            ("moved", &counters.moved),
+            ("different", &counters.different),
+        ];
+        for (outcome, count) in counts {
+            let (keyspace, count) = (&policy.name, count.load(Ordering::Relaxed));
+            writeln!(
+                rows,
+                "{name}{{cache_type=\"{keyspace}\",outcome=\"{outcome}\"}} {count}"
+            )
+            .expect("writing to a string");
+        }
+    }
+    write!(
+        text,
+        "# HELP {name} Shadow mode: answers that L1 would have given, by what the upstream answered: the same, another with an \
+         invalidation on the way (moved), or another without one (different), which should never be.\n# TYPE {name} counter\n{rows}"
+    )
+    .expect("writing to a string");
 }

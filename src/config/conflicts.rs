@@ -7,7 +7,7 @@ use crate::upstream::settings::{Address, Choice};
 
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
-use super::value;
+use super::{keyspaces, value};
 
 /// Compares the values of a draft with each other.
 ///
@@ -19,7 +19,8 @@ pub(super) fn check(draft: &Draft) -> Result<(), Failure> {
     password_is_given_once(draft)?;
     tls_is_asked_for(draft)?;
     idleness_can_be_told(draft)?;
-    entry_fits(draft)
+    entry_fits(draft)?;
+    keyspaces::resolve(&draft.keyspaces, &draft.l1).map(drop)
 }
 
 fn says(draft: &Draft, key: &'static str, what: &str) -> Failure {

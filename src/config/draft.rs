@@ -9,6 +9,7 @@ use super::Settings;
 use super::cgroup::Limits;
 use super::failure::{Failure, Origin};
 use super::schema::{Row, Set, Wrong};
+use super::{file, keyspaces};
 
 /// One value as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,7 @@ pub(super) struct Draft {
     pub(super) l1: l1::settings::Settings,
     pub(super) admin: admin::settings::Settings,
     pub(super) telemetry: telemetry::settings::Settings,
+    pub(super) keyspaces: Vec<keyspaces::Given>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -82,8 +84,18 @@ impl Draft {
             },
             admin: admin::settings::Settings::default(),
             telemetry: telemetry::settings::Settings::default(),
+            keyspaces: Vec::new(),
             origins: BTreeMap::new(),
         }
+    }
+
+    /// Takes a file.
+    ///
+    /// # Errors
+    /// The first value, in the file's order, that is wrong; those of key spaces are judged when all is known.
+    pub(super) fn take_file(&mut self, file: file::Contents) -> Result<(), Failure> {
+        self.keyspaces = file.keyspaces;
+        self.take(file.given)
     }
 
     /// Takes one source's values; they win over those taken before.
@@ -124,8 +136,9 @@ impl Draft {
     /// The settings.
     ///
     /// # Errors
-    /// No upstream was given.
+    /// No upstream was given, or a key space is wrong.
     pub(super) fn finish(self) -> Result<Settings, Failure> {
+        let keyspaces = keyspaces::resolve(&self.keyspaces, &self.l1)?;
         let Some(mut upstream) = self.upstream else {
             return Err(Failure::new(
                 "no upstream given: use --upstream, NEARSIDE_UPSTREAM or the key upstream in the \
@@ -145,7 +158,10 @@ impl Draft {
             downstream: self.downstream,
             proxy: self.proxy,
             lane: self.lane,
-            l1: self.l1,
+            l1: l1::settings::Settings {
+                keyspaces,
+                ..self.l1
+            },
             admin: self.admin,
             telemetry: self.telemetry,
         })

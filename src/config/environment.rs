@@ -33,7 +33,12 @@ pub(super) fn read(
 }
 
 fn given(name: String, value: &OsStr) -> Result<Given, Failure> {
-    let Some(row) = schema::TABLE.iter().find(|row| row.variable() == name) else {
+    let Some(row) = schema::rows().find(|row| row.variable() == name) else {
+        if name.starts_with("NEARSIDE_KEYSPACE") {
+            return Err(Failure::new(&format!(
+                "environment {name}: unknown variable; key spaces are set in the file alone, as [[keyspace]]"
+            )));
+        }
         let meant = suggest::nearest(name.strip_prefix(PREFIX).unwrap_or(&name));
         let hint = meant.map_or_else(
             || "the variables are NEARSIDE_ and a key in upper case, with _ for its dot".to_owned(),

@@ -1,19 +1,29 @@
-//! The file: TOML whose keys and sections are the table's.
+//! The file: TOML whose keys and sections are the table's, and a list of key spaces.
 
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Given, Written};
 use super::failure::{Failure, Origin};
-use super::schema::{self, Row, Wrong};
-use super::suggest;
+use super::schema::{self, Wrong, keyspace};
+use super::{keyspaces, suggest};
 
-/// The values in a file, in its own order.
+/// What a file says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Contents {
+    /// The values of the table's keys, in the file's order.
+    pub(super) given: Vec<Given>,
+    /// The key spaces, in the file's order.
+    pub(super) keyspaces: Vec<keyspaces::Given>,
+}
+
+/// What a file says.
 ///
 /// # Errors
 /// The file cannot be read, is not TOML, or has a key that is not in the table.
-pub(super) fn read(path: &Path) -> Result<Vec<Given>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Contents, Failure> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| Failure::new(&format!("{name}: {error}")))?;
     match std::str::from_utf8(&bytes) {
@@ -25,11 +35,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Given>, Failure> {
     }
 }
 
-/// The values in the text of the file that is called `name`.
+/// What the text says of the file that is called `name`.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn parse(name: &str, text: &str) -> Result<Vec<Given>, Failure> {
+pub(super) fn parse(name: &str, text: &str) -> Result<Contents, Failure> {
     let document = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         let line = line_of(text.as_bytes(), at);
@@ -38,14 +48,67 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Vec<Given>, Failure> {
     let mut entries = Vec::new();
     flatten(&mut entries, None, document.get_ref());
     entries.sort_by_key(|entry| entry.at);
-    let given = |entry: Entry<'_, '_>| {
-        let line = line_of(text.as_bytes(), entry.at);
-        entry.given(Origin::File {
-            path: name.to_owned(),
-            line,
-        })
+    let origin = |at: usize| Origin::File {
+        path: name.to_owned(),
+        line: line_of(text.as_bytes(), at),
     };
-    entries.into_iter().map(given).collect()
+    let mut contents = Contents::default();
+    for entry in entries {
+        let is_list = entry.key == keyspace::LIST;
+        match entry.value {
+            DeValue::Array(tables) if is_list => {
+                for table in tables {
+                    let given = keyspace(table, entry.at, &origin)?;
+                    contents.keyspaces.push(given);
+                }
+            }
+            _ => contents.given.push(entry.given(origin(entry.at))?),
+        }
+    }
+    Ok(contents)
+}
+
+/// One key space; `list` is where the first of them begins.
+fn keyspace(
+    table: &Spanned<DeValue<'_>>,
+    list: usize,
+    origin: &impl Fn(usize) -> Origin,
+) -> Result<keyspaces::Given, Failure> {
+    let DeValue::Table(inside) = table.get_ref() else {
+        return Err(not_a_list(&origin(list)));
+    };
+    let mut keys: Vec<_> = inside.iter().collect();
+    keys.sort_by_key(|(name, _)| name.span().start);
+    let mut values = Vec::with_capacity(keys.len());
+    for (name, value) in keys {
+        let origin = origin(name.span().start);
+        let name: &str = name.get_ref();
+        let Some(row) = keyspace::find(name) else {
+            let hint = suggest::nearest_of_keyspace(name).map_or_else(
+                || {
+                    let all: Vec<_> = keyspace::TABLE.iter().map(|row| row.key).collect();
+                    format!("there are {}", all.join(", "))
+                },
+                |near| format!("did you mean {}?", near.key),
+            );
+            let what = format!("unknown key of a key space; {hint}");
+            return Err(origin.says(&format!("{}.{name}", keyspace::LIST), &what));
+        };
+        let refuse = |what: &str| {
+            let what = format!("{what} is not {}", row.expects);
+            origin.says(&row.full_key(), &what)
+        };
+        let written = written(value.get_ref(), refuse)?;
+        values.push((row, origin, written));
+    }
+    let origin = origin(table.span().start);
+    Ok(keyspaces::Given { origin, values })
+}
+
+fn not_a_list(origin: &Origin) -> Failure {
+    let list = keyspace::LIST;
+    let what = format!("is a list of tables; write [[{list}]] and the keys of one below");
+    origin.says(list, &what)
 }
 
 /// Counted from 1.
@@ -77,7 +140,9 @@ fn flatten<'t, 'i>(
         };
         let leads_on = |inside: &DeTable<'_>| is_section(&key) || !inside.is_empty();
         match value.get_ref() {
-            DeValue::Table(inside) if schema::find(&key).is_none() && leads_on(inside) => {
+            DeValue::Table(inside)
+                if key != keyspace::LIST && schema::find(&key).is_none() && leads_on(inside) =>
+            {
                 flatten(entries, Some(&key), inside);
             }
             value => entries.push(Entry {
@@ -94,9 +159,7 @@ fn is_section(name: &str) -> bool {
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {
-    schema::TABLE
-        .iter()
-        .filter_map(|row| Some(row.key.split_once('.')?.0))
+    schema::rows().filter_map(|row| Some(row.key.split_once('.')?.0))
 }
 
 impl Entry<'_, '_> {
@@ -104,12 +167,16 @@ impl Entry<'_, '_> {
         let Some(row) = schema::find(&self.key) else {
             return Err(self.unknown(&origin));
         };
+        let refuse = |what: &str| row.refuse(&origin, what, Wrong::Shape);
         let values = match self.value {
             DeValue::Array(items) => items
                 .iter()
-                .map(|item| written(row, &origin, item.get_ref()))
+                .map(|item| match item.get_ref() {
+                    DeValue::Array(_) => Err(refuse("a list within a list")),
+                    one => written(one, refuse),
+                })
                 .collect::<Result<_, _>>()?,
-            one => vec![written(row, &origin, one)?],
+            one => vec![written(one, refuse)?],
         };
         Ok(Given {
             row,
@@ -123,10 +190,18 @@ impl Entry<'_, '_> {
             unreachable!("an entry comes from a file");
         };
         let key = &self.key;
+        if key == keyspace::LIST || key.starts_with(&format!("{}.", keyspace::LIST)) {
+            return not_a_list(origin);
+        }
         let (what, hint) = if is_section(key) {
             (
                 format!("{key} is a section"),
                 format!("write [{key}] and its keys below"),
+            )
+        } else if suggest::is_near(key, keyspace::LIST) {
+            (
+                format!("unknown key {key}"),
+                format!("did you mean [[{}]]?", keyspace::LIST),
             )
         } else if let Some(near) = suggest::nearest(key) {
             (
@@ -150,7 +225,7 @@ impl Entry<'_, '_> {
 /// The keys of a section, or those without one and the sections.
 fn keys_in(section: Option<&str>) -> String {
     let mut names: Vec<String> = Vec::new();
-    for row in schema::TABLE {
+    for row in schema::rows() {
         let name = match (section, row.key.split_once('.')) {
             (None, None) => row.key.to_owned(),
             (None, Some((of, _))) => format!("[{of}]"),
@@ -161,19 +236,22 @@ fn keys_in(section: Option<&str>) -> String {
             names.push(name);
         }
     }
+    if section.is_none() {
+        names.push(format!("[[{}]]", keyspace::LIST));
+    }
     names.join(", ")
 }
 
 /// A scalar's text; numbers as TOML wrote them, so that `0x10` is not taken for 10.
-fn written(row: &Row, origin: &Origin, value: &DeValue<'_>) -> Result<Written, Failure> {
+fn written(value: &DeValue<'_>, refuse: impl Fn(&str) -> Failure) -> Result<Written, Failure> {
     let text = match value {
         DeValue::String(text) => return Ok(Written::quoted(text)),
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(truth) => truth.to_string(),
         DeValue::Datetime(time) => time.to_string(),
-        DeValue::Array(_) => return Err(row.refuse(origin, "a list within a list", Wrong::Shape)),
-        DeValue::Table(_) => return Err(row.refuse(origin, "a table", Wrong::Shape)),
+        DeValue::Array(_) => return Err(refuse("a list")),
+        DeValue::Table(_) => return Err(refuse("a table")),
     };
     Ok(Written {
         shown: text.clone(),

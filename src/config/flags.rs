@@ -37,7 +37,7 @@ pub(super) struct Flags {
     workers: Option<String>,
     #[arg(long, value_name = "lane|dedicated", help = schema::row("sharing").doc)]
     sharing: Option<String>,
-    #[arg(long, value_name = "on|off", help = schema::row("l1.mode").doc)]
+    #[arg(long, value_name = "on|off|shadow", help = schema::row("l1.mode").doc)]
     l1: Option<String>,
     #[arg(long, value_name = "text|json", help = schema::row("log").doc)]
     log: Option<String>,

@@ -16,6 +16,8 @@
 //! That includes unknown keys and unknown `NEARSIDE_*` variables. A value that a stronger source overrides
 //! is checked all the same. Values of keys that may hold a password are never repeated in a message.
 //!
+//! Key spaces have a table of their own, in `schema::keyspace`: a list of tables has no place in the environment.
+//!
 //! The table drives the parsing, not serde: a derived mirror of the file would be a second list of the
 //! same keys, and its errors know neither the line nor what would be right.
 
@@ -27,6 +29,8 @@ mod environment;
 mod failure;
 mod file;
 mod flags;
+mod keyspaces;
+pub mod reload;
 mod schema;
 mod suggest;
 mod value;
@@ -116,25 +120,27 @@ fn load_within(
         Some(Command::PrivateServerGuard) => Ok(Action::GuardPrivateServer),
         Some(Command::CheckConfig { file }) => {
             let mut draft = Draft::new(limits());
-            draft.take(file::read(file)?)?;
+            draft.take_file(file::read(file)?)?;
             conflicts::check(&draft)?;
             Ok(Action::Print(format!("{}: ok\n", file.display())))
         }
         None => {
             let file = flags.config.as_deref().map(file::read).transpose()?;
-            let sources = [
-                file.unwrap_or_default(),
-                environment::read(env)?,
-                flags.given(),
-            ];
-            Ok(Action::Run(Box::new(resolve(sources, limits())?)))
+            let sources = [environment::read(env)?, flags.given()];
+            let settings = resolve(file.unwrap_or_default(), sources, limits())?;
+            Ok(Action::Run(Box::new(settings)))
         }
     }
 }
 
-/// The settings that these sources give; later ones win.
-fn resolve(sources: [Vec<Given>; 3], limits: Limits) -> Result<Settings, Failure> {
+/// The settings that a file and these sources give; later ones win.
+fn resolve(
+    file: file::Contents,
+    sources: [Vec<Given>; 2],
+    limits: Limits,
+) -> Result<Settings, Failure> {
     let mut draft = Draft::new(limits);
+    draft.take_file(file)?;
     for source in sources {
         draft.take(source)?;
     }
@@ -145,8 +151,8 @@ fn resolve(sources: [Vec<Given>; 3], limits: Limits) -> Result<Settings, Failure
 /// Every key with its value, in the table's order, for people to read. Passwords are redacted.
 #[must_use]
 pub fn describe(settings: &Settings) -> Vec<(String, String)> {
-    schema::TABLE
-        .iter()
+    schema::rows()
         .map(|row| (row.key.to_owned(), (row.show)(settings)))
+        .chain(keyspaces::describe(&settings.l1.keyspaces))
         .collect()
 }

@@ -1,12 +1,13 @@
 //! Sources against each other.
 
 mod example;
+mod keyspaces;
 mod refusals;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::schema::TABLE;
+use super::schema::rows;
 use super::*;
 use crate::downstream::settings::ListenAddress;
 use crate::l1::settings::Mode;
@@ -31,13 +32,14 @@ fn flags(args: &[&str]) -> Result<Vec<Given>, Failure> {
 }
 
 /// The settings from a file's text, an environment and a command line, on a machine without limits.
-fn settings(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Settings, Failure> {
-    let sources = [
-        file::parse("n.toml", file)?,
-        environment::read(variables(env))?,
-        flags(args)?,
-    ];
-    resolve(sources, Limits::default())
+pub(super) fn settings(
+    file: &str,
+    env: &[(&str, &str)],
+    args: &[&str],
+) -> Result<Settings, Failure> {
+    let file = file::parse("n.toml", file)?;
+    let sources = [environment::read(variables(env))?, flags(args)?];
+    resolve(file, sources, Limits::default())
 }
 
 fn from_file(file: &str) -> Result<Settings, Failure> {
@@ -132,7 +134,7 @@ fn every_key_is_a_variable() {
     let all = Settings::with_upstream(Choice::Private);
     // What has no default is shown as nothing, and is tested one by one.
     let with_default = |row: &&schema::Row| !(row.show)(&all).is_empty();
-    for row in TABLE.iter().filter(with_default) {
+    for row in rows().filter(with_default) {
         let value = (row.show)(&all);
         let env = [("NEARSIDE_UPSTREAM", "private"), (&row.variable(), &value)];
         assert_eq!(settings("", &env, &[]), Ok(all.clone()), "{}", row.key);
@@ -175,8 +177,8 @@ fn keys_without_a_default_are_variables_too() {
 
 #[test]
 fn no_two_keys_share_a_variable() {
-    let names: BTreeSet<String> = TABLE.iter().map(schema::Row::variable).collect();
-    assert_eq!(names.len(), TABLE.len());
+    let names: BTreeSet<String> = rows().map(schema::Row::variable).collect();
+    assert_eq!(names.len(), rows().count());
 }
 
 #[test]
@@ -190,7 +192,7 @@ fn auto_is_what_the_limits_allow() {
         "upstream = 'private'\nworkers = 'auto'\nl1.max_bytes = 'auto'\n",
     );
     for file in [auto, file::parse("n.toml", UPSTREAM)] {
-        let settings = resolve([file.unwrap(), Vec::new(), Vec::new()], limits).unwrap();
+        let settings = resolve(file.unwrap(), [Vec::new(), Vec::new()], limits).unwrap();
         assert_eq!(settings.downstream.workers, 3);
         assert_eq!(settings.l1.max_bytes, 64 << 20);
     }

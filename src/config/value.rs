@@ -18,6 +18,9 @@ const SIZE_UNITS: [(&str, u64); 4] = [
     ("", 1),
 ];
 
+/// Millionths in a whole.
+const WHOLE: u32 = 1_000_000;
+
 /// Digits only: no sign, no underscore, no space.
 fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -84,6 +87,26 @@ where
 {
     let value = T::try_from(digits(text)?).ok()?;
     range.contains(&value).then_some(value)
+}
+
+/// A share such as `0.1`, from 0 to 1, in millionths.
+pub(super) fn share(text: &str) -> Option<u32> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits_ok = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits_ok(whole) || !digits_ok(fraction) || fraction.len() > 6 {
+        return None;
+    }
+    let whole: u32 = whole.parse().ok().filter(|whole| *whole <= 1)?;
+    let fraction: u32 = format!("{fraction:0<6}").parse().ok()?;
+    let millionths = whole * WHOLE + fraction;
+    (millionths <= WHOLE).then_some(millionths)
+}
+
+/// The text of a share in millionths.
+pub(super) fn show_share(millionths: u32) -> String {
+    let (whole, fraction) = (millionths / WHOLE, millionths % WHOLE);
+    let text = format!("{whole}.{fraction:06}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The value that goes by the name `text`.
@@ -170,6 +193,38 @@ mod tests {
             "18446744073709551615KiB",
         ] {
             assert_eq!(size_above_zero(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_parse_and_print() {
+        for (text, millionths, shown) in [
+            ("0", 0, "0"),
+            ("0.0", 0, "0"),
+            ("1", 1_000_000, "1"),
+            ("1.0", 1_000_000, "1"),
+            ("0.1", 100_000, "0.1"),
+            ("0.25", 250_000, "0.25"),
+            ("0.000001", 1, "0.000001"),
+        ] {
+            assert_eq!(share(text), Some(millionths), "{text}");
+            assert_eq!(show_share(millionths), shown);
+        }
+        for text in [
+            "",
+            ".",
+            ".5",
+            "1.",
+            "1.1",
+            "2",
+            "-0.1",
+            "+0.1",
+            "1e-1",
+            "10%",
+            "0.0000001",
+            "nan",
+        ] {
+            assert_eq!(share(text), None, "{text}");
         }
     }
 

@@ -5,6 +5,7 @@
 //! sessions and lane share a thread.
 
 pub mod settings;
+pub mod switch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::pool;
 use settings::{ListenAddress, Settings};
+use switch::Switch;
 
 /// How often unused own connections are looked for.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -263,6 +265,17 @@ impl Downstream {
     #[must_use]
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// What changes L1's mode.
+    #[must_use]
+    pub fn switch(&self) -> Switch {
+        let l1 = self.shared.lanes.l1();
+        Switch {
+            l1: Arc::clone(l1),
+            sessions: Arc::clone(&self.shared.sessions),
+            transparent: self.shared.proxy.is_transparent(l1.settings().mode),
+        }
     }
 
     /// Counts open sessions.

@@ -131,6 +131,13 @@ impl Keyspaces {
         self.any_written_through
     }
 
+    /// The longest reply that any of them keeps.
+    #[must_use]
+    pub fn largest_entry(&self) -> usize {
+        let each = self.policies.iter().map(|policy| policy.max_entry_bytes);
+        each.max().unwrap_or_default()
+    }
+
     /// The policy of one.
     #[must_use]
     pub fn policy(&self, number: u8) -> &Keyspace {

@@ -22,6 +22,8 @@
 //! Writes in flight are counted by hash in fixed stripes, not by key: two keys that share a stripe refuse each
 //! other's fills while a write is out, which costs a miss and needs no allocation.
 //!
+//! Whether L1 serves at all can change while sessions are at work, see `modes.rs`.
+//!
 //! What stays when memory is full is the policy's business, see `policy.rs`: a hit sets a bit, no more.
 
 mod admission;
@@ -33,6 +35,7 @@ mod generations;
 pub mod glob;
 pub mod hot;
 pub mod keyspace;
+mod modes;
 mod policy;
 mod read;
 mod rules;

@@ -14,6 +14,25 @@ pub enum Mode {
     Shadow,
 }
 
+impl Mode {
+    /// Every mode by its name.
+    pub const NAMES: [(&str, Self); 3] = [
+        ("on", Self::On),
+        ("off", Self::Off),
+        ("shadow", Self::Shadow),
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// When a key's reply is put into L1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admit {

@@ -13,6 +13,7 @@ use super::entry::{ENTRY_OVERHEAD, Entry, New};
 use super::generations::{Generation, Generations};
 use super::hot::HotKeys;
 use super::keyspace::{Keyspaces, Refusal};
+use super::modes::Modes;
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
 use super::shard::{Kept, Shard};
@@ -201,8 +202,10 @@ pub struct L1 {
     pub(super) generations: Generations,
     spaces: Mutex<Spaces>,
     keyspaces: Keyspaces,
+    pub(super) modes: Modes,
     /// Keys whose hash, in its lowest 32 bits, is below this are cached.
     sampled: AtomicU64,
+    sample: AtomicU32,
     /// What happened.
     pub counters: Counters,
     /// Which keys are read most.
@@ -222,7 +225,9 @@ impl L1 {
         let each = settings.max_bytes / shards;
         Self {
             keyspaces: Keyspaces::new(&settings),
+            modes: Modes::new(settings.mode),
             sampled: AtomicU64::new(share(settings.sample)),
+            sample: AtomicU32::new(settings.sample),
             shards: (0..shards)
                 .map(|_| Mutex::new(Shard::new(each, settings.keyspaces.len() + 1)))
                 .collect(),
@@ -240,7 +245,22 @@ impl L1 {
         }
     }
 
-    /// What was set.
+    /// The share of the keys that is cached, in millionths.
+    #[must_use]
+    pub fn sample(&self) -> u32 {
+        self.sample.load(Ordering::Relaxed)
+    }
+
+    /// Changes that share. Where it falls everything is dropped, so that no other keys are served.
+    pub fn set_sample(&self, millionths: u32) {
+        let before = self.sample.swap(millionths, Ordering::AcqRel);
+        self.sampled.store(share(millionths), Ordering::Release);
+        if millionths < before {
+            self.clear_and_refuse_sent();
+        }
+    }
+
+    /// What was set at the start.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -319,7 +339,7 @@ impl L1 {
     #[inline]
     #[must_use]
     pub fn serving(&self, space: &Space, now: u64) -> bool {
-        if self.settings.mode == Mode::Off
+        if self.mode() == Mode::Off
             || self.closed.load(Ordering::Acquire) > 0
             || !space.is_tracked()
         {
@@ -382,7 +402,7 @@ impl L1 {
 
     /// What keeps a key's reads from being put in until something is set otherwise.
     fn standing_bar(&self, space: &Space, key: u64, policy: &Keyspace) -> Option<Bar> {
-        if self.settings.mode == Mode::Off {
+        if self.mode() == Mode::Off {
             Some(Bar::Off)
         } else if !space.is_tracked() {
             Some(Bar::Untracked)

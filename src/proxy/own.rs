@@ -175,6 +175,15 @@ impl Own {
         effects
     }
 
+    /// What the replies to come stand for was not foreseen: each may have changed anything.
+    pub fn doubt(&mut self) {
+        for expected in &mut self.expected {
+            if let Expect::Reply(effect) = &mut expected.expect {
+                effect.unknown = true;
+            }
+        }
+    }
+
     /// Bytes that have not been written yet.
     #[must_use]
     pub fn unsent(&self) -> usize {

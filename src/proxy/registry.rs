@@ -70,6 +70,13 @@ impl Sessions {
         self.open.lock().values().map(Arc::clone).collect()
     }
 
+    /// Has all of them make a pass.
+    pub fn wake_all(&self) {
+        for mailbox in self.mailboxes() {
+            mailbox.wake();
+        }
+    }
+
     /// Cuts a session off; whether there was one.
     #[must_use]
     pub fn kill(&self, id: u64) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! | a pass, in order | in |
 //! |---|---|
+//! | follows L1's mode | `mode` |
 //! | takes what the lane's reader has left | here, `partial` |
 //! | takes what has come over the own connection | `link` |
 //! | reads from the client | `client` |
@@ -35,7 +36,6 @@ use super::own::Own;
 use super::registry::Sessions;
 use super::settings::{Causality, Settings, Sharing};
 use crate::l1::hot::Sampler;
-use crate::l1::settings::Mode;
 use crate::l1::{L1, Rule};
 use crate::resp::frame::FrameWalker;
 use crate::resp::request::RequestScanner;
@@ -54,6 +54,7 @@ mod ending;
 mod explain;
 mod here;
 mod link;
+mod mode;
 mod partial;
 mod place;
 mod queue;
@@ -109,7 +110,14 @@ pub struct Session<S> {
     /// On the lane of its place; none where there is no room for another lane.
     seat: Option<Seat>,
     l1: Arc<L1>,
+    /// It announces its writes to L1, and may be answered from there.
     l1_on: bool,
+    /// L1 waits for it to do so, and for the replies to what it has sent unannounced.
+    mute: bool,
+    /// So many of its lane commands may have unannounced writes among them.
+    unannounced: u64,
+    /// Every byte goes through as it is, with neither a cache nor shared connections.
+    transparent: bool,
     dedicated: bool,
     scripts_by_lane: bool,
     causality: Causality,
@@ -136,6 +144,8 @@ pub struct Session<S> {
     /// The same of what is queued and not submitted.
     queued_repeat: Vec<u8>,
     sent: u64,
+    /// What `sent` was with the newest write.
+    wrote: u64,
     answered: u64,
     fences_raised: u64,
     /// Fenced until so many lane replies have ended.
@@ -152,7 +162,9 @@ pub struct Session<S> {
     /// What keeps the session on it.
     bound: Bound,
     blocking: bool,
-    /// Its commands are not looked at, and L1 is closed for as long as it lives.
+    /// What it writes can no longer be told.
+    unseen: bool,
+    /// L1 is closed for as long as it lives, because of that.
     closes_l1: bool,
     client_gone: bool,
     closing: bool,
@@ -195,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Self {
         let now = now_ms();
         let l1 = Arc::clone(lanes.l1());
+        let l1_on = l1.enter();
         let place = lanes.base();
         let mailbox: Arc<Mailbox> = Arc::default();
         mailbox.heard(now);
@@ -203,7 +216,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             id,
             sessions: Arc::clone(sessions),
             numbered: false,
-            l1_on: l1.settings().mode != Mode::Off,
+            l1_on,
+            mute: !l1_on,
+            unannounced: 0,
+            transparent: settings.is_transparent(l1.settings().mode),
             l1,
             dedicated: settings.sharing == Sharing::Dedicated,
             scripts_by_lane: settings.scripts_by_lane,
@@ -229,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             repeat: Vec::new(),
             queued_repeat: Vec::new(),
             sent: 0,
+            wrote: 0,
             answered: 0,
             fences_raised: 0,
             fenced_until: 0,
@@ -240,6 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own: None,
             bound: Bound::default(),
             blocking: false,
+            unseen: false,
             closes_l1: false,
             client_gone: false,
             closing: false,
@@ -277,9 +295,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         raised && !self.l1.knocked_out(Rule::Fence)
     }
 
-    /// With neither the lane's cache nor its sharing, every byte goes through as it is.
     fn is_transparent(&self) -> bool {
-        self.dedicated && !self.l1_on
+        self.transparent
     }
 
     /// Takes what the lane's reader has left; whether there was anything.
@@ -314,6 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// One pass; `None` when there is nothing more to do for now, `Some(true)` when the session is over.
     fn pass(&mut self, cx: &mut Context<'_>) -> io::Result<Option<bool>> {
+        self.follow_mode();
         let mut progress = false;
         // While the client is far behind, its next replies stay in the mailbox, where the lane's reader sees them.
         if self.out.len() - self.written <= OUTPUT_WINDOW {

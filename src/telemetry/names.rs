@@ -8,6 +8,8 @@ pub const MISSES: &str = "nearside_l1_misses_total";
 pub const FILLS: &str = "nearside_l1_fills_total";
 /// Fills refused.
 pub const FILLS_REFUSED: &str = "nearside_l1_fills_refused_total";
+/// Shadow mode: answers that L1 would have given, by key space and by what the upstream answered.
+pub const SHADOW: &str = "nearside_l1_shadow_reads_total";
 /// Keys invalidated by pushes.
 pub const INVALIDATIONS: &str = "nearside_l1_invalidations_total";
 /// Drops of everything.

@@ -353,7 +353,6 @@ pub async fn open_lane(
     lanes: &Lanes,
     credentials: Option<&Credentials>,
     db: u32,
-    track: bool,
 ) -> Result<LaneConnection, ConnectError> {
     let settings = lanes.settings();
     let stream = connect(&lanes.endpoint().address, settings).await?;
@@ -369,7 +368,7 @@ pub async fn open_lane(
         // These two are courtesies; a user without the right to them has a working lane all the same.
         call(&mut stream, &[b"CLIENT", b"SETNAME", b"nearside-lane"]).await?;
         call(&mut stream, &[b"CLIENT", b"NO-EVICT", b"ON"]).await?;
-        let mut untracked = (track && !hello.keeps_push_order()).then(|| {
+        let mut untracked = (!hello.keeps_push_order()).then(|| {
             format!(
                 "{} {} does not keep pushes and replies in order",
                 hello.server, hello.version
@@ -380,7 +379,7 @@ pub async fn open_lane(
             lanes.learn(learned);
         }
         // The last, for from here on there are pushes, and they are the reader's.
-        if track && untracked.is_none() {
+        if untracked.is_none() {
             untracked = call_last(&mut stream, &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"])
                 .await?
                 .error();

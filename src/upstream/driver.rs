@@ -133,7 +133,7 @@ impl<'a> Driver<'a> {
             .pending
             .iter()
             .any(|pending| matches!(pending.op, Op::Probe));
-        if quiet && !probing && settings.mode == Mode::On && space.take_used() {
+        if quiet && !probing && lanes.l1().mode() != Mode::Off && space.take_used() {
             let mut bytes = b"*1\r\n$5\r\nHELLO\r\n".to_vec();
             self.send_ours(&mut bytes, [Op::Probe], now);
         }

@@ -31,7 +31,6 @@ use super::lanes::Lanes;
 use super::mailbox::Mailbox;
 use super::reader::{LaneEnd, Reader, Surroundings};
 use super::{Op, Pending, refuse};
-use crate::l1::settings::Mode;
 use crate::l1::{Settling, Space};
 use crate::resp::downgrade::Shape;
 
@@ -364,8 +363,7 @@ impl Lane {
             // Before they are read: who is let in meanwhile is not locked out by the older ones.
             let times = self.lanes.accepts.times(&self.key.identity);
             let credentials = self.lanes.credentials(&self.key.identity);
-            let track = self.lanes.l1().settings().mode != Mode::Off;
-            match open_lane(&self.lanes, credentials.as_ref(), self.key.db, track).await {
+            match open_lane(&self.lanes, credentials.as_ref(), self.key.db).await {
                 Ok(connection) => {
                     self.lanes.breaker().lock().succeeded();
                     wait = first_wait;
@@ -463,12 +461,12 @@ impl Lane {
         let (lanes, l1) = (&self.lanes, self.lanes.l1());
         let address = &lanes.endpoint().address;
         tracing::info!(upstream = %address, db = self.key.db, server = hello.server, version = hello.version, role = hello.role, "lane up");
-        if let Some(reason) = &untracked {
+        // While nobody asks for L1 nothing is amiss.
+        if let Some(reason) = untracked.as_ref().filter(|_| l1.is_announced_to()) {
             tracing::warn!(upstream = %address, reason, "L1 is off: the upstream does not track for us");
         }
         self.may_select.store(may_select, Ordering::Release);
-        let track = l1.settings().mode != Mode::Off;
-        self.space.set_tracked(track && untracked.is_none());
+        self.space.set_tracked(untracked.is_none());
         let surroundings = Surroundings {
             l1: Arc::clone(l1),
             space: Arc::clone(&self.space),

@@ -42,8 +42,10 @@ pub struct FillKeys {
 pub struct Predicted {
     /// The encoded reply.
     pub reply: Vec<u8>,
-    /// Hash of its key.
-    pub key: u64,
+    /// Hashes of its keys.
+    pub keys: Vec<u64>,
+    /// It is true until this time, in milliseconds of the boot clock, or a push.
+    pub until: u64,
     /// The lane's pushes before L1 was asked.
     pub pushes: u64,
     /// The number of its key space.

@@ -47,7 +47,7 @@ fn a_wrong_file_is_refused_by_check_and_start_alike() {
         "upstream = \"private\"\n\n[l1]\nmode = \"onn\"\n",
     );
     let path = path.to_str().unwrap();
-    let line = format!(r#"nearside: {path}:4: l1.mode: "onn" is not one of on, off"#);
+    let line = format!(r#"nearside: {path}:4: l1.mode: "onn" is not one of on, off, shadow"#);
     refused(&nearside(&[], &["check-config", path]), &line);
     refused(&nearside(&[], &["--config", path]), &line);
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::config::schema::{Example, Set};
+use crate::config::schema::{Example, Set, keyspace};
+use crate::l1::settings::Keyspace;
 
 /// What the example file should be: the table, with every default written out.
 fn example() -> String {
@@ -14,7 +15,7 @@ fn example() -> String {
     );
     let defaults = Settings::with_upstream(Choice::Private);
     let mut section = "";
-    for row in TABLE {
+    for row in rows() {
         let (of, name) = row.key.split_once('.').unwrap_or(("", row.key));
         if of != section {
             section = of;
@@ -31,6 +32,19 @@ fn example() -> String {
             (Example::Default, Set::One(_)) => ("", format!("{value:?}")),
         };
         writeln!(text, "\n# {}\n{comment}{name} = {value}", row.doc).unwrap();
+    }
+    text.push_str(
+        "\n# A policy of its own for the keys that match a pattern, in this file alone; as many as need be, and the first that\n\
+         # matches a key is its own. What a key space does not say it has from [l1].\n#[[keyspace]]\n",
+    );
+    for row in keyspace::TABLE {
+        let value = (row.show)(&defaults.l1.default_keyspace());
+        let value = match row.example {
+            Some(value) => format!("{value:?}"),
+            None if value.parse::<bool>().is_ok() => value,
+            None => format!("{value:?}"),
+        };
+        writeln!(text, "\n# {}\n#{} = {value}", row.doc, row.key).unwrap();
     }
     text
 }
@@ -58,17 +72,29 @@ fn the_example_file_has_every_key_once_at_its_default() {
         .lines()
         .map(|line| {
             line.strip_prefix('#')
-                .filter(|rest| rest.contains(" = "))
+                .filter(|rest| rest.contains(" = ") || rest.starts_with("[["))
                 .unwrap_or(line)
         })
         .collect::<Vec<_>>()
         .join("\n");
-    let mut given = file::parse("nearside.toml", &text).unwrap();
-    let keys: Vec<&str> = given.iter().map(|given| given.row.key).collect();
-    let table: Vec<&str> = TABLE.iter().map(|row| row.key).collect();
+    let mut file = file::parse("nearside.toml", &text).unwrap();
+    let keys: Vec<&str> = file.given.iter().map(|given| given.row.key).collect();
+    let table: Vec<&str> = rows().map(|row| row.key).collect();
     assert_eq!(keys, table);
-    given.retain(|given| !matches!(given.row.example, Example::None(_)));
+    file.given
+        .retain(|given| !matches!(given.row.example, Example::None(_)));
     let private = environment::read(variables(&[("NEARSIDE_UPSTREAM", "private")])).unwrap();
-    let settings = resolve([given, private, Vec::new()], Limits::default()).unwrap();
-    assert_eq!(settings, Settings::with_upstream(Choice::Private));
+    let settings = resolve(file, [private, Vec::new()], Limits::default()).unwrap();
+    let defaults = Settings::with_upstream(Choice::Private);
+    let keyspace = Keyspace {
+        name: "session".to_owned(),
+        pattern: b"session:*".to_vec(),
+        ..defaults.l1.default_keyspace()
+    };
+    assert_eq!(settings.l1.keyspaces, [keyspace]);
+    let l1 = l1::settings::Settings {
+        keyspaces: Vec::new(),
+        ..settings.l1
+    };
+    assert_eq!(Settings { l1, ..settings }, defaults);
 }

@@ -23,11 +23,15 @@ fn wrong_values_name_the_line_the_key_and_what_would_be_right() {
     for (file, line) in [
         (
             "\n\n[l1]\nmode = 'onn'",
-            r#"n.toml:4: l1.mode: "onn" is not one of on, off"#,
+            r#"n.toml:4: l1.mode: "onn" is not one of on, off, shadow"#,
         ),
         (
             "l1.mode = true",
-            "n.toml:1: l1.mode: true is not one of on, off",
+            "n.toml:1: l1.mode: true is not one of on, off, shadow",
+        ),
+        (
+            "l1.sample = 1.5",
+            "n.toml:1: l1.sample: 1.5 is not a share from 0 to 1 such as 0.1, with six decimals at most",
         ),
         (
             "workers = 0",
@@ -135,7 +139,7 @@ fn wrong_values_of_variables_and_flags() {
     );
     assert_eq!(
         refusal(settings("", &[private], &["--l1", "onn"])),
-        r#"--l1: "onn" is not one of on, off"#
+        r#"--l1: "onn" is not one of on, off, shadow"#
     );
     // A wrong value is refused where it stands, also when a stronger source has a right one.
     assert_eq!(
@@ -213,6 +217,10 @@ fn unknown_keys_name_the_nearest() {
             "l1 = 'on'",
             "n.toml:1: l1 is a section; write [l1] and its keys below",
         ),
+        (
+            "[[keyspaces]]\nname = 'a'",
+            "n.toml:1: unknown key keyspaces; did you mean [[keyspace]]?",
+        ),
         // The first in the file, not in the alphabet.
         ("zebra = 1\napple = 1", "n.toml:1: unknown key zebra;"),
     ] {
@@ -225,6 +233,10 @@ fn unknown_keys_name_the_nearest() {
 fn unknown_variables_name_the_nearest() {
     for (name, hint) in [
         ("NEARSIDE_L1_MOD", "did you mean NEARSIDE_L1_MODE?"),
+        (
+            "NEARSIDE_KEYSPACE_NAME",
+            "key spaces are set in the file alone, as [[keyspace]]",
+        ),
         ("NEARSIDE_WORKER", "did you mean NEARSIDE_WORKERS?"),
         ("NEARSIDE_l1_mode", "did you mean NEARSIDE_L1_MODE?"),
         (

@@ -28,7 +28,7 @@ pub fn of(l1: &L1) -> Tree {
         let pattern = policy.pattern.clone();
         (policy.name.clone(), of_one(pattern, counters, kept))
     });
-    let mode = match l1.settings().mode {
+    let mode = match l1.mode() {
         Mode::On => "on",
         Mode::Off => "off",
         Mode::Shadow => "shadow",

@@ -17,7 +17,6 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::Session;
-use crate::l1::settings::Mode;
 use crate::l1::{Settling, Unsettled};
 use crate::proxy::own::Own;
 use crate::upstream::identity::Identity;
@@ -91,7 +90,7 @@ impl<S> Drop for Session<S> {
         // Where nobody looked it may have been anything.
         effect.swapped |= self.closes_l1;
         effect.rights |= self.closes_l1;
-        if self.l1_on && effect.swapped || effect.rights {
+        if effect.swapped || effect.rights {
             forget(&self.lanes, effect.rights);
             if let Some(mut own) = self.own.take().filter(Own::is_open)
                 && let Ok(runtime) = Handle::try_current()
@@ -107,13 +106,17 @@ impl<S> Drop for Session<S> {
             hashes: effect.keys,
             ..Unsettled::default()
         };
-        if effect.unknown {
+        if effect.unknown && self.l1_on {
             self.l1.close();
             writes.closures += 1;
         }
         writes.closures += u32::from(self.closes_l1);
-        if self.l1_on && !writes.is_empty() {
+        if !writes.is_empty() {
             self.lanes.settle(&Settling::new(&self.l1, writes), None);
+        }
+        if self.mute {
+            // What it may have under way nobody was told of: it counts for somebody else's.
+            self.l1.speak_up();
         }
         self.lanes.buffers.release(&mut self.share);
         let mut mail = self.mailbox.lock();
@@ -130,9 +133,7 @@ fn forget(lanes: &Lanes, rights: bool) {
     if rights {
         lanes.accepts.expire();
     }
-    if lanes.l1().settings().mode == Mode::On {
-        lanes.l1().clear_and_refuse_sent();
-    }
+    lanes.l1().clear_and_refuse_sent();
 }
 
 /// Waits until the upstream has carried out what it got of such a command, or never will. No longer than an entry

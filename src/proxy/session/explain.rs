@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .first()
             .map(|key| keyspaces.policy(keyspaces.of(key)).admit);
         match admit {
-            _ if self.l1.settings().mode == Mode::Shadow => {
+            _ if self.l1.mode() == Mode::Shadow => {
                 "l1.mode is shadow: it is kept, and the upstream answers"
             }
             Some(Admit::Always) => "on its first read",

@@ -136,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// What comes behind MONITOR or CLIENT REPLY cannot be told by its replies, so nobody may be served from memory
     /// while this connection lives.
     pub(super) fn close_l1_for_life(&mut self) {
+        self.unseen = true;
         if self.l1_on && !self.closes_l1 {
             self.closes_l1 = true;
             self.l1.close();
@@ -159,7 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if effect.rights {
             self.lanes.accepts.expire();
         }
-        if !self.l1_on {
+        // What was announced before L1 was switched off is to end all the same.
+        if !self.l1_on && effect.keys.is_empty() {
             return;
         }
         if effect.swapped || effect.rights {

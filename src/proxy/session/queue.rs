@@ -107,6 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         extra: Option<Box<Extra>>,
     ) {
         self.sent += 1;
+        if matches!(op, Op::Write(_) | Op::Exec(_) | Op::Script) {
+            self.wrote = self.sent;
+        }
         if repeatable {
             self.queued_repeat.clear();
             self.queued_repeat.extend_from_slice(request);

@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         let mut predicted = None;
-        if serving && self.l1.settings().mode == Mode::Shadow {
+        if serving && self.l1.mode() == Mode::Shadow {
             predicted = self.predict(asked);
         } else if serving && idle {
             if let Some(keyspace) = self.answer(asked) {
@@ -306,23 +306,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// What L1 would say.
-    fn predict(&self, asked: Asked<'_>) -> Option<Predicted> {
+    fn predict(&mut self, asked: Asked<'_>) -> Option<Predicted> {
         let space = self.seat.as_ref()?.space();
-        let pushes = space.push_count();
-        let mut read = self.reads(asked);
-        let (read, None) = (read.next()?, read.next()) else {
-            return None;
+        let (pushes, drops) = (space.push_count(), self.l1.drops());
+        let mut predicted = Predicted {
+            reply: Vec::new(),
+            keys: Vec::new(),
+            until: u64::MAX,
+            pushes,
+            keyspace: self.keyspace(&asked),
         };
-        let mut reply = Vec::new();
-        match self.l1.get(space, &read, self.now, None, &mut reply) {
-            Lookup::Hit { keyspace, .. } => Some(Predicted {
-                reply,
-                key: read.key,
-                pushes,
-                keyspace,
-            }),
-            Lookup::Miss => None,
+        if let Wanted::Values = asked.wanted {
+            encode::header(&mut predicted.reply, b'*', asked.args.len() as u64 - 1);
         }
+        for read in self.reads(asked) {
+            let reply = &mut predicted.reply;
+            match self.l1.get(space, &read, self.now, None, reply) {
+                Lookup::Hit { until, .. } => predicted.until = predicted.until.min(until),
+                Lookup::Miss => return None,
+            }
+        }
+        predicted.keys = asked.keys().iter().map(|key| self.l1.hash(key)).collect();
+        let whole = !predicted.keys.is_empty() && self.l1.drops() == drops;
+        // As a hit does: the lane then says by signs of life of its own how old L1 is.
+        self.tally.used |= whole;
+        whole.then_some(predicted)
     }
 
     fn keyspace(&self, asked: &Asked<'_>) -> u8 {

@@ -413,6 +413,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Where there is no transaction the server refuses both, and a WATCH goes on.
             Class::Exec if unary && in_transaction => {
                 effect = self.bound.transaction.take().unwrap_or_default();
+                if !self.l1_on {
+                    effect.keys.clear();
+                }
                 for &hash in &effect.keys {
                     self.l1.begin_write_of(hash);
                 }
@@ -511,16 +514,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         match known.written(request, args) {
             Some(keys) => {
+                let queued = self.bound.transaction.is_some();
+                // Nothing named, and no read: it may change anything.
+                effect.unknown = true;
                 for at in keys {
+                    effect.unknown = false;
                     let key = &request[args[at].clone()];
                     let hash = self.l1.hash(key);
-                    if self.l1_on && self.bound.transaction.is_none() {
+                    if self.l1_on && !queued {
                         self.l1.begin_write(hash, key);
                     }
-                    effect.keys.push(hash);
+                    if self.l1_on || queued {
+                        effect.keys.push(hash);
+                    }
                 }
-                // Nothing named, and no read: it may change anything.
-                effect.unknown = effect.keys.is_empty();
             }
             None => effect.unknown = true,
         }

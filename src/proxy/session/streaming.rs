@@ -95,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         if let Some(own) = &mut self.own {
-            own.raw |= self.dedicated && !self.l1_on;
+            own.raw |= self.transparent;
             own.send(bytes);
         }
         bytes.len()

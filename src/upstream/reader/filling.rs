@@ -60,10 +60,13 @@ impl Filling {
         self.refused.get_or_insert(why);
     }
 
-    /// Takes a stretch of the read's reply, of which no more than `limit` bytes and a stretch are kept.
+    /// Takes a stretch of the read's reply; past `limit` bytes no more is kept, and it is too large.
     pub(super) fn collect(&mut self, bytes: &[u8], limit: usize) {
         if self.value.len() <= limit {
             self.value.extend_from_slice(bytes);
+        } else {
+            // A part must not be taken for the whole.
+            self.refuse(Refusal::Large);
         }
     }
 

@@ -170,7 +170,7 @@ impl Reader {
         let head = self.pending.front().expect("the caller has looked");
         let reads = head.reads;
         if let Op::Fill(_) = head.op {
-            let limit = self.l1.settings().max_entry_bytes.saturating_mul(64);
+            let limit = self.l1.keyspaces().largest_entry().saturating_mul(64);
             self.filling.collect(bytes, limit);
         }
         if !self.shared.is_empty() {

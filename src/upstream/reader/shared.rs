@@ -7,6 +7,7 @@ use super::Reader;
 use crate::l1::{L1, Space};
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::FrameWalker;
+use crate::upstream::clock::now_ms;
 use crate::upstream::flights::Joined;
 use crate::upstream::pending::Predicted;
 
@@ -114,8 +115,9 @@ fn compare(l1: &L1, space: &Space, predicted: &Predicted, reply: &[u8]) {
     let counters = l1.keyspaces().counters(predicted.keyspace);
     let counter = if predicted.reply == reply {
         &counters.same
-    } else if space.pushed_between(predicted.pushes, space.push_count(), &[predicted.key])
-        || l1.write_in_flight(predicted.key)
+    } else if space.pushed_between(predicted.pushes, space.push_count(), &predicted.keys)
+        || predicted.keys.iter().any(|&key| l1.write_in_flight(key))
+        || now_ms() >= predicted.until
     {
         &counters.moved
     } else {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nearside::downstream::settings::ListenAddress;
-use nearside::l1::settings::Admit;
+use nearside::l1::settings::{Admit, Mode};
 use nearside::proxy::settings::{Causality, Sharing};
 
 use super::promise::{Checked, Promise, Violation, value};
@@ -44,6 +44,8 @@ struct Plan {
     databases: usize,
     /// Somebody drops what is cached by hand, all the time.
     by_hand: bool,
+    /// L1 is switched on and off, and to the shadow, all the time.
+    switching: bool,
 }
 
 /// What goes on in one database.
@@ -299,6 +301,16 @@ fn run(plan: Plan) {
         }
         let end = Instant::now() + LENGTH;
         while Instant::now() < end && !over.load(Ordering::Relaxed) {
+            if plan.switching {
+                thread::sleep(Duration::from_millis(seeds.next() % 40));
+                let modes = [Mode::On, Mode::Off, Mode::On, Mode::Shadow];
+                let mode = modes[seeds.below(modes.len())];
+                for near in &nearsides {
+                    let switched = near.running().switch().set(Some(mode), None);
+                    switched.expect("nobody needs a restart");
+                }
+                continue;
+            }
             thread::sleep(Duration::from_millis(100 + seeds.next() % 200));
             if plan.lossy {
                 relays[seeds.below(relays.len())].kill_lane();
@@ -320,6 +332,11 @@ fn run(plan: Plan) {
         let (hits, fills) = (near.hits(), near.running().fills());
         println!("{plan:?}: {hits} hits, {fills} fills");
         assert!(
+            near.running().shadow()[2] == 0,
+            "in the shadow: {:?}",
+            near.running().shadow()
+        );
+        assert!(
             hits > 50 && fills > 50,
             "without hits this proves nothing: {hits} hits, {fills} fills"
         );
@@ -338,6 +355,7 @@ const PLAN: Plan = Plan {
     users: 1,
     databases: 1,
     by_hand: false,
+    switching: false,
 };
 
 #[test]
@@ -467,6 +485,16 @@ fn dropped_by_hand() {
 }
 
 #[test]
+fn switched_on_and_off() {
+    run(Plan {
+        seed: 14,
+        workers: 2,
+        switching: true,
+        ..PLAN
+    });
+}
+
+#[test]
 fn dropped_by_hand_on_dedicated_connections() {
     run(Plan {
         seed: 13,
@@ -474,6 +502,29 @@ fn dropped_by_hand_on_dedicated_connections() {
         nearsides: 2,
         by_hand: true,
         sharing: Sharing::Dedicated,
+        ..PLAN
+    });
+}
+
+#[test]
+fn switched_on_and_off_with_two_users_and_a_trickle() {
+    run(Plan {
+        seed: 15,
+        workers: 2,
+        users: 2,
+        pace: Pace::Trickle(Duration::from_micros(50)),
+        switching: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn switched_on_and_off_on_dedicated_connections() {
+    run(Plan {
+        seed: 16,
+        workers: 2,
+        sharing: Sharing::Dedicated,
+        switching: true,
         ..PLAN
     });
 }
