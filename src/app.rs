@@ -180,6 +180,12 @@ impl Running {
         self.lanes.up_count() > 0
     }
 
+    /// How many lanes are connected.
+    #[must_use]
+    pub fn lanes_up(&self) -> usize {
+        self.lanes.up_count()
+    }
+
     /// Takes no new connection, lets every session finish what it has sent, and ends.
     pub fn stop(self) {
         let left = self.downstream.drain(self.drain_timeout);

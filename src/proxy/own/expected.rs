@@ -4,6 +4,10 @@ use crate::upstream::settings::Credentials;
 
 /// What a command sent here may have changed.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the command"
+)]
 pub struct Effect {
     /// Hashes of keys counted in flight; released at the marker behind the reply.
     pub keys: Vec<u64>,

@@ -231,6 +231,33 @@ fn start(plan: &Plan, upstream: SocketAddr, socket: PathBuf) -> Nearside {
     near
 }
 
+/// What happens from outside until the time is over.
+fn disturb(
+    plan: &Plan,
+    over: &AtomicBool,
+    seeds: &mut Rng,
+    relays: &[Relay],
+    nearsides: &[Nearside],
+) {
+    let end = Instant::now() + LENGTH;
+    while Instant::now() < end && !over.load(Ordering::Relaxed) {
+        if plan.switching {
+            thread::sleep(Duration::from_millis(seeds.next() % 40));
+            let modes = [Mode::On, Mode::Off, Mode::On, Mode::Shadow];
+            let mode = modes[seeds.below(modes.len())];
+            for near in nearsides {
+                let switched = near.running().switch().set(Some(mode), None);
+                switched.expect("nobody needs a restart");
+            }
+            continue;
+        }
+        thread::sleep(Duration::from_millis(100 + seeds.next() % 200));
+        if plan.lossy {
+            relays[seeds.below(relays.len())].kill_lane();
+        }
+    }
+}
+
 fn run(plan: Plan) {
     assert!(plan.users <= USERS, "{plan:?}");
     let server = RedisServer::start(&[]);
@@ -299,23 +326,7 @@ fn run(plan: Plan) {
             let seed = seeds.next();
             scope.spawn(move || run.linked_writer(seed, linked));
         }
-        let end = Instant::now() + LENGTH;
-        while Instant::now() < end && !over.load(Ordering::Relaxed) {
-            if plan.switching {
-                thread::sleep(Duration::from_millis(seeds.next() % 40));
-                let modes = [Mode::On, Mode::Off, Mode::On, Mode::Shadow];
-                let mode = modes[seeds.below(modes.len())];
-                for near in &nearsides {
-                    let switched = near.running().switch().set(Some(mode), None);
-                    switched.expect("nobody needs a restart");
-                }
-                continue;
-            }
-            thread::sleep(Duration::from_millis(100 + seeds.next() % 200));
-            if plan.lossy {
-                relays[seeds.below(relays.len())].kill_lane();
-            }
-        }
+        disturb(plan, &over, &mut seeds, &relays, &nearsides);
         over.store(true, Ordering::Relaxed);
     });
     drop(runs);

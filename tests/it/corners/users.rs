@@ -165,19 +165,19 @@ fn a_refusal_that_comes_late_locks_out_nobody_who_was_let_in_meanwhile() {
             _ => Some(usual(command)),
         }
     });
+    // Dropped before the upstream is, which waits for its threads.
+    let release = release;
     let near = Nearside::start(upstream.addr(), |settings| {
         settings.lane.handshake_timeout = QUIET;
     });
     let mut before = near.session();
     before.must(&["AUTH", "amy", "old"]);
     before.must(&["GET", "k"]);
-    *password.lock().expect("unpoisoned") = "new";
-    eventually("her lane", || {
-        (upstream.count(&["HELLO", "3", "AUTH", "amy", "old"]) > 0).then_some(())
+    eventually("nearside's own lane and hers", || {
+        (near.running().lanes_up() == 2).then_some(())
     });
+    *password.lock().expect("unpoisoned") = "new";
     upstream.cut();
-    // Dropped before the upstream is, which waits for its threads.
-    let release = release;
     let attempted = attempt.recv_timeout(PATIENCE);
     attempted.expect("an attempt with the old password");
     let mut session = near.session();
