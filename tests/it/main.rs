@@ -5,6 +5,7 @@ mod coherence;
 mod config;
 mod corners;
 mod keyspaces;
+mod module_reads;
 mod private;
 mod redis_rs;
 mod reload;
