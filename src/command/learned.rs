@@ -10,6 +10,7 @@ use super::{Access, Begin, Find, Flags, Positions, Spec, takes};
 mod reply;
 #[cfg(test)]
 mod tests;
+mod vouched;
 
 use reply::Item;
 

@@ -270,11 +270,11 @@ impl Downstream {
     /// What changes L1's mode.
     #[must_use]
     pub fn switch(&self) -> Switch {
-        let l1 = self.shared.lanes.l1();
+        let lanes = &self.shared.lanes;
         Switch {
-            l1: Arc::clone(l1),
+            lanes: Arc::clone(lanes),
             sessions: Arc::clone(&self.shared.sessions),
-            transparent: self.shared.proxy.is_transparent(l1.settings().mode),
+            transparent: self.shared.proxy.is_transparent(lanes.l1().settings().mode),
         }
     }
 

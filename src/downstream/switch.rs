@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::l1::L1;
 use crate::l1::settings::Mode;
 use crate::proxy::registry::Sessions;
+use crate::upstream::lanes::Lanes;
 
 /// See the module's header.
 #[derive(Debug, Clone)]
 pub struct Switch {
-    pub(super) l1: Arc<L1>,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) sessions: Arc<Sessions>,
     /// Sessions pass bytes through and there are no lanes, since nearside was started so.
     pub(super) transparent: bool,
@@ -23,7 +24,7 @@ impl Switch {
     /// The L1 that is switched.
     #[must_use]
     pub fn l1(&self) -> &L1 {
-        &self.l1
+        self.lanes.l1()
     }
 
     /// Sets what is given; L1 warms up where it was off.
@@ -35,11 +36,19 @@ impl Switch {
             return Err(NEEDS_RESTART);
         }
         if let Some(sample) = sample {
-            self.l1.set_sample(sample);
+            self.l1().set_sample(sample);
         }
         if let Some(mode) = mode {
-            self.l1.switch(mode);
+            self.l1().switch(mode);
             self.sessions.wake_all();
+            let (_, untracked) = self.lanes.tracked();
+            if mode != Mode::Off && untracked > 0 {
+                // They were silent about it while L1 was off.
+                tracing::warn!(
+                    lanes = untracked,
+                    "L1 is off there: the upstream does not track for us"
+                );
+            }
         }
         Ok(())
     }

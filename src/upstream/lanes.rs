@@ -31,6 +31,7 @@ use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::settings::{Address, Credentials, Endpoint, Settings};
 use super::tls::{self, Connector};
+use crate::command::Row;
 use crate::command::learned::Learned;
 use crate::l1::{L1, Rule, Settling};
 
@@ -91,6 +92,8 @@ pub struct Lanes {
     breaker: Mutex<Breaker>,
     hello: Mutex<Arc<Hello>>,
     learned: Mutex<Arc<Learned>>,
+    /// Modules' reads that the operator vouches for and the upstream has.
+    module_reads: Mutex<Vec<&'static Row>>,
     /// The upstream has no expiries of hash fields.
     no_field_ttls: AtomicBool,
     registry: Mutex<Registry>,
@@ -121,6 +124,7 @@ impl Lanes {
             breaker,
             hello: Mutex::default(),
             learned: Mutex::default(),
+            module_reads: Mutex::default(),
             no_field_ttls: AtomicBool::new(false),
             registry: Mutex::default(),
             up: Mutex::default(),
@@ -204,7 +208,37 @@ impl Lanes {
     pub(super) fn learn(&self, learned: Learned) {
         let none = !learned.is_empty() && !learned.names("hpttl");
         self.no_field_ttls.store(none, Ordering::Release);
+        self.vouch(&learned);
         *self.learned.lock() = Arc::new(learned);
+    }
+
+    fn vouch(&self, learned: &Learned) {
+        let names = &self.l1.settings().module_reads;
+        if names.is_empty() {
+            return;
+        }
+        let mut rows = self.module_reads.lock();
+        let before = std::mem::take(&mut *rows);
+        for name in names {
+            let known = before.iter().find(|row| row.name == name).copied();
+            match learned.vouched(name, known) {
+                Ok(row) => rows.push(row),
+                Err(reason) => tracing::warn!(command = name, reason, "no read for L1"),
+            }
+        }
+    }
+
+    /// The row of a module's read that the operator vouches for, by its name in any case.
+    #[must_use]
+    pub fn module_read(&self, name: &[u8]) -> Option<&'static Row> {
+        if self.l1.settings().module_reads.is_empty() {
+            return None;
+        }
+        let rows = self.module_reads.lock();
+        let found = rows.iter();
+        found
+            .copied()
+            .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// The place of clients that send neither AUTH nor SELECT.

@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod corners;
 mod keyspaces;
+mod module_reads;
 mod private;
 mod redis_rs;
 mod reload;

@@ -1,6 +1,7 @@
 //! `[l1]` and `[fleet]`.
 
-use super::{AUTO, DURATION, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, put, show_some};
+use super::{AUTO, DURATION, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, Wrong, put, show_some};
+use crate::command;
 use crate::config::value;
 use crate::l1::settings::{Admit, Mode};
 
@@ -8,6 +9,20 @@ pub(super) const ADMITS: [(&str, Admit); 2] = [
     ("second-read", Admit::SecondRead),
     ("always", Admit::Always),
 ];
+
+/// The name of a command that is not in the table, in upper case.
+fn module_command(text: &str) -> Result<String, Wrong> {
+    let name = text.to_ascii_uppercase();
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Wrong::Shape);
+    }
+    if command::rows().any(|row| row.name == name) {
+        return Err(Wrong::Because(
+            "is a command of Redis's own, of which it is known whether it is kept; leave it out",
+        ));
+    }
+    Ok(name)
+}
 
 /// `[l1]` and `[fleet]`.
 pub(super) static TABLE: &[Row] = &[
@@ -113,5 +128,20 @@ pub(super) static TABLE: &[Row] = &[
         example: Example::Default,
         set: Set::One(|draft, text| put(&mut draft.l1.touch_interval, value::duration(text))),
         show: |settings| value::show_duration(settings.l1.touch_interval),
+    },
+    Row {
+        key: "l1.module_reads",
+        doc: "Commands of modules whose reads you vouch for: they depend on their keys alone, and all that changes those tells the clients that track them.",
+        expects: "the name of a module's command",
+        secret: false,
+        example: Example::None("JSON.GET"),
+        set: Set::Many {
+            clear: |draft| draft.l1.module_reads.clear(),
+            add: |draft, text| {
+                draft.l1.module_reads.push(module_command(text)?);
+                Ok(())
+            },
+        },
+        show: |settings| settings.l1.module_reads.join(", "),
     },
 ];

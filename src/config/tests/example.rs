@@ -23,7 +23,8 @@ fn example() -> String {
         }
         let value = (row.show)(&defaults);
         let (comment, value) = match (row.example, &row.set) {
-            (Example::None(value), _) => ("#", format!("{value:?}")),
+            (Example::None(value), Set::Many { .. }) => ("#", format!("{:?}", [value])),
+            (Example::None(value), Set::One(_)) => ("#", format!("{value:?}")),
             (Example::Auto, _) => ("", "\"auto\"".to_owned()),
             (Example::Default, Set::Many { .. }) => {
                 ("", format!("{:?}", value.split(", ").collect::<Vec<_>>()))

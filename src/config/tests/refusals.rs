@@ -34,6 +34,14 @@ fn wrong_values_name_the_line_the_key_and_what_would_be_right() {
             "n.toml:1: l1.sample: 1.5 is not a share from 0 to 1 such as 0.1, with six decimals at most",
         ),
         (
+            "l1.module_reads = ['JSON.GET', 'get']",
+            r#"n.toml:1: l1.module_reads: "get" is a command of Redis's own, of which it is known whether it is kept; leave it out"#,
+        ),
+        (
+            "l1.module_reads = ['']",
+            r#"n.toml:1: l1.module_reads: "" is not the name of a module's command"#,
+        ),
+        (
             "workers = 0",
             "n.toml:1: workers: 0 is not a whole number from 1 to 64, or auto",
         ),

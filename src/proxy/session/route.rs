@@ -46,7 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if args.is_empty() {
             return Flow::Done;
         }
-        let row = command::of(request, args);
+        let row = command::of(request, args).or_else(|| self.module_read(request, args));
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
         let place = &self.place;
         let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
@@ -118,6 +118,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.closing |= self.decides_what_follows(row, class, request, args);
         }
         Flow::Done
+    }
+
+    /// The row of a module's read that the operator vouches for.
+    fn module_read(&self, request: &[u8], args: &[Range<usize>]) -> Option<&'static Row> {
+        let name = args.first().filter(|_| self.l1_on)?;
+        let row = self.lanes.module_read(&request[name.clone()])?;
+        // Where its keys cannot be told it is no such read.
+        let keys = row
+            .takes(args.len())
+            .then(|| row.keys(request, args))
+            .flatten();
+        keys?.next().is_some().then_some(row)
     }
 
     /// Whether what follows means something else where this was not carried out: commands of a transaction, or for
