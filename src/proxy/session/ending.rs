@@ -88,8 +88,8 @@ impl<S> Drop for Session<S> {
         // A write that was sent over the own connection and not answered may have been carried out.
         let mut effect = self.own.as_mut().map(Own::abandon).unwrap_or_default();
         // Where nobody looked it may have been anything.
-        effect.swapped |= self.closes_l1;
-        effect.rights |= self.closes_l1;
+        effect.swapped |= self.unseen;
+        effect.rights |= self.unseen;
         if effect.swapped || effect.rights {
             forget(&self.lanes, effect.rights);
             if let Some(mut own) = self.own.take().filter(Own::is_open)

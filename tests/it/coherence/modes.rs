@@ -255,6 +255,31 @@ fn a_smaller_sample_drops_the_others() {
     hit(&rig, &mut session, &["GET", "k"]);
 }
 
+/// Where the upstream tracks nothing for us, L1 stays without hits, and all else is as before.
+#[test]
+fn an_upstream_that_refuses_to_track() {
+    use crate::support::nearside::Nearside;
+    use crate::support::scripted::{Scripted, usual};
+    let upstream = Scripted::start(|_, command| {
+        let refused = command.len() > 1 && command[1] == "TRACKING";
+        Some(if refused {
+            b"-ERR no\r\n".to_vec()
+        } else {
+            usual(command)
+        })
+    });
+    let near = Nearside::start(upstream.addr(), off);
+    let mut session = near.session();
+    session.must(&["GET", "k"]);
+    let switched = near.running().switch().set(Some(Mode::On), None);
+    switched.expect("nobody needs a restart");
+    for _ in 0..5 {
+        assert_eq!(session.must(&["GET", "k"]).text(), Some("v"));
+    }
+    assert_eq!((near.hits(), near.fills_decided()), (0, 0));
+    assert_eq!(upstream.count(&["CLIENT", "CACHING"]), 0);
+}
+
 #[test]
 fn dedicated_sessions_stay_what_they_are() {
     use nearside::proxy::settings::Sharing;
