@@ -147,15 +147,16 @@ fn it_warms_up_until_the_lane_has_answered() {
     hit(&rig, &mut reader, &["GET", "k"]);
 }
 
-/// Replies that nobody takes hold no one up.
+/// Replies that nobody takes hold no one up. Without a relay, which would wait for nearside to take them.
 #[test]
 fn a_client_that_does_not_read_delays_nothing() {
-    let rig = Rig::new(off);
-    rig.server
-        .client()
-        .must(&["SET", "large", &"x".repeat(900_000)]);
-    let mut slow = rig.near.session();
-    let mark = rig.relay.mark();
+    use crate::support::nearside::Nearside;
+    use crate::support::redis::RedisServer;
+    let server = RedisServer::start(&[]);
+    let mut direct = server.client();
+    direct.must(&["SET", "large", &"x".repeat(900_000)]);
+    let near = Nearside::start(server.addr(), off);
+    let mut slow = near.session();
     for _ in 0..4 {
         slow.send(&["GET", "large"]);
     }
@@ -163,9 +164,15 @@ fn a_client_that_does_not_read_delays_nothing() {
     // The lane waits for whoever does not take the last reply; it is no write.
     slow.send(&["GET", "large"]);
     slow.flush();
-    rig.relay.await_read(mark, "large");
-    switch(&rig, Mode::On);
-    await_holds(&rig);
+    eventually("the write", || {
+        (direct.must(&["GET", "other"]).text() == Some("1")).then_some(())
+    });
+    let switch = near.running().switch();
+    let switched = switch.set(Some(Mode::On), None);
+    switched.expect("nobody needs a restart");
+    eventually("the mode", || {
+        (switch.l1().mode() == Mode::On).then_some(())
+    });
     for _ in 0..6 {
         assert!(!slow.read().is_error());
     }
