@@ -105,6 +105,13 @@ fn who_was_locked_out_stays_so_when_another_is_let_in() {
         session.must(&["AUTH", "amy", "old"]);
         session.must(&["SET", "k", "1"]);
     }
+    eventually("nearside's own lane and hers", || {
+        (near.running().lanes_up() == 2).then_some(())
+    });
+    // From here on they are served by that.
+    for session in [&mut idle, &mut busy] {
+        session.must(&["GET", "k"]);
+    }
     set_password(&server, "new");
     cut_lanes(&server);
     eventually("the end of the busy one", || {
@@ -129,6 +136,11 @@ fn a_user_that_is_switched_off_and_on_again_is_back() {
     let mut before = near.session();
     before.must(&["AUTH", "amy", "old"]);
     before.must(&["SET", "k", "1"]);
+    eventually("nearside's own lane and hers", || {
+        (near.running().lanes_up() == 2).then_some(())
+    });
+    // From here on it is served by that.
+    before.must(&["GET", "k"]);
     server.client().must(&["ACL", "SETUSER", "amy", "off"]);
     cut_lanes(&server);
     eventually("its end", || is_closed(&mut before).then_some(()));
