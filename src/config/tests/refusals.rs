@@ -19,6 +19,7 @@ fn no_upstream_names_every_way_to_give_one() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of values")]
 fn wrong_values_name_the_line_the_key_and_what_would_be_right() {
     for (file, line) in [
         (
