@@ -37,6 +37,13 @@ impl LargeKeys {
     #[inline]
     #[must_use]
     pub fn contains(&self, hash: u64) -> bool {
-        self.len.load(Ordering::Acquire) > 0 && self.hashes.lock().contains(&hash)
+        !self.is_empty() && self.hashes.lock().contains(&hash)
+    }
+
+    /// Whether none was, as nearly always: then no key needs to be hashed to find out.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len.load(Ordering::Acquire) == 0
     }
 }

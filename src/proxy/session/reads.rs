@@ -158,7 +158,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// A cacheable read.
     pub(super) fn read(&mut self, asked: Asked<'_>) -> Flow {
-        if !matches!(asked.wanted, Wanted::Values)
+        if !self.lanes.large.is_empty()
+            && !matches!(asked.wanted, Wanted::Values)
             && let Some(key) = asked.first_key()
         {
             let hash = self.l1.hash(key);

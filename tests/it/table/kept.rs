@@ -64,20 +64,7 @@ impl Rig {
     /// Whether the read is kept, and each of the keys that it names ends it.
     fn check(&mut self, sample: &Sample) -> bool {
         let expected = [0, 1].map(|at| self.direct[at].call(&sample.words));
-        if !self.fill(sample) {
-            for (at, expected) in expected.iter().enumerate() {
-                let got = self.through[at].call(&sample.words);
-                assert_eq!(
-                    shown(&got),
-                    shown(expected),
-                    "{} {:?}",
-                    sample.line,
-                    sample.words
-                );
-            }
-            self.reset();
-            return false;
-        }
+        let filled = self.fill(sample);
         for (at, expected) in expected.iter().enumerate() {
             let hits = self.near.hits();
             let got = self.through[at].call(&sample.words);
@@ -88,7 +75,13 @@ impl Rig {
                 sample.line,
                 sample.words
             );
-            assert_eq!(self.near.hits(), hits + 1, "{} was no hit", sample.line);
+            if filled {
+                assert_eq!(self.near.hits(), hits + 1, "{} was no hit", sample.line);
+            }
+        }
+        if !filled {
+            self.reset();
+            return false;
         }
         let request = sample.request();
         let row = request.row().expect("a row");
