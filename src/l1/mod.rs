@@ -31,6 +31,7 @@ mod by_hand;
 mod earnings;
 mod entry;
 mod families;
+mod fill;
 mod generations;
 pub mod glob;
 pub mod hot;
@@ -40,6 +41,7 @@ mod policy;
 mod read;
 mod rules;
 pub mod settings;
+mod settling;
 mod shard;
 #[cfg(test)]
 mod snapshot_tests;
@@ -47,9 +49,11 @@ mod space;
 mod store;
 
 pub use by_hand::{Epoch, Known, Walk};
+pub use fill::{End, Fill, Held};
 pub use generations::Generation;
 pub use read::{Ident, Read};
 pub use rules::{Rule, RuleSet};
+pub use settling::{Settling, Unsettled};
 pub use shard::Kept;
 pub use space::Space;
-pub use store::{Bar, Counters, Cursor, End, Fill, Held, L1, Lookup, Settling, Unsettled};
+pub use store::{Bar, Counters, Cursor, L1, Lookup};

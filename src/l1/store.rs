@@ -9,10 +9,11 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::by_hand::{Epoch, Log};
-use super::entry::{ENTRY_OVERHEAD, Entry, New};
+use super::entry::{ENTRY_OVERHEAD, Entry};
+use super::fill::Held;
 use super::generations::{Generation, Generations};
 use super::hot::HotKeys;
-use super::keyspace::{Keyspaces, Refusal};
+use super::keyspace::Keyspaces;
 use super::modes::Modes;
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
@@ -33,43 +34,6 @@ pub enum Lookup {
     },
     /// No live entry.
     Miss,
-}
-
-/// A reply to be put in, with what decides whether it may be.
-#[derive(Debug, Clone, Copy)]
-pub struct Fill<'a> {
-    /// What it answers.
-    pub read: Read<'a>,
-    /// Hashes of all keys that were read, the read's own first.
-    pub keys: &'a [u64],
-    /// The encoded reply, as the lane brought it.
-    pub reply: &'a [u8],
-    /// How it differs in RESP2.
-    pub shape: Shape,
-    /// When the read was sent, in milliseconds of the boot clock.
-    pub sent: u64,
-    /// How long it is true.
-    pub end: End<'a>,
-    /// [`L1::epoch`] when the read was sent.
-    pub epoch: Epoch,
-    /// The number of its key space.
-    pub keyspace: u8,
-}
-
-/// What is known of the time for which a reply is true.
-#[derive(Debug, Clone, Copy)]
-pub enum End<'a> {
-    /// PTTL's replies, one for each key: -1 no expiry, -2 no such key.
-    Ttls(&'a [i64]),
-    /// The read was a plain one, of a key that was held at the time.
-    Held(Held),
-}
-
-/// A key of which something is held, and which the server therefore tracks for as long as nothing drops it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
-    until: u64,
-    generation: Generation,
 }
 
 /// Why a read is not put in.
@@ -128,56 +92,6 @@ impl Cursor {
     }
 }
 
-/// Writes that L1 may not have seen yet.
-#[derive(Debug, Default)]
-pub struct Unsettled {
-    /// Hashes of the keys in flight.
-    pub hashes: Vec<u64>,
-    /// Closures.
-    pub closures: u32,
-    /// Writes that may change any key.
-    pub of_any: u32,
-}
-
-impl Unsettled {
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty() && self.closures == 0 && self.of_any == 0
-    }
-}
-
-/// Holds writes in flight; L1 is taken to have seen them when the last holder drops this. The holders
-/// are the markers that follow the writes, one down each live lane.
-#[derive(Debug)]
-pub struct Settling {
-    l1: Arc<L1>,
-    writes: Unsettled,
-}
-
-impl Settling {
-    /// Of these writes.
-    #[must_use]
-    pub fn new(l1: &Arc<L1>, writes: Unsettled) -> Arc<Self> {
-        let l1 = Arc::clone(l1);
-        Arc::new(Self { l1, writes })
-    }
-}
-
-impl Drop for Settling {
-    fn drop(&mut self) {
-        for &hash in &self.writes.hashes {
-            self.l1.end_write(hash);
-        }
-        if self.writes.closures > 0 {
-            self.l1.open(self.writes.closures);
-        }
-        for _ in 0..self.writes.of_any {
-            self.l1.end_write_of_any();
-        }
-    }
-}
-
 /// The numbers of the live spaces.
 #[derive(Debug, Default)]
 struct Spaces {
@@ -195,13 +109,13 @@ pub struct L1 {
     pub(super) shards: Box<[Mutex<Shard>]>,
     closed: AtomicU32,
     /// Lane writes under way that may change any key.
-    barred: AtomicU32,
+    pub(super) barred: AtomicU32,
     drops: AtomicU64,
-    epoch: AtomicU64,
+    pub(super) epoch: AtomicU64,
     pub(super) by_hand: Log,
     pub(super) generations: Generations,
     spaces: Mutex<Spaces>,
-    keyspaces: Keyspaces,
+    pub(super) keyspaces: Keyspaces,
     pub(super) modes: Modes,
     /// Keys whose hash, in its lowest 32 bits, is below this are cached.
     sampled: AtomicU64,
@@ -548,113 +462,6 @@ impl L1 {
         self.drops.load(Ordering::Acquire)
     }
 
-    /// Puts a reply in, unless a write of one of its keys is in flight, the upstream's word on their expiry disagrees with
-    /// it, or it was sent too long ago. Whether it was put in.
-    pub fn fill(&self, space: &Space, fill: &Fill<'_>) -> bool {
-        let refused = match self.try_fill(space, fill) {
-            Ok(()) => {
-                let counters = self.keyspaces.counters(fill.keyspace);
-                counters.fills.fetch_add(1, Ordering::Relaxed);
-                return true;
-            }
-            Err(refused) => refused,
-        };
-        self.keyspaces.refuse(fill.keyspace, refused);
-        false
-    }
-
-    fn try_fill(&self, space: &Space, fill: &Fill<'_>) -> Result<(), Refusal> {
-        let policy = self.keyspaces.policy(fill.keyspace);
-        let deadline = self.deadline(fill, policy)?;
-        if fill.reply.len() > policy.max_entry_bytes {
-            return Err(Refusal::Large);
-        }
-        let first = fill.read.key;
-        // Before it is seen whether a write of theirs is in flight: one that begins later moves them on.
-        let others = fill.keys.iter().filter(|&&hash| hash != first);
-        let joint: Vec<(u64, u32)> = others
-            .map(|&hash| (hash, self.generations.of_key(hash)))
-            .collect();
-        let in_flight = |hash: u64| {
-            self.shard(hash).lock().write_in_flight(hash) && !self.knocked_out(Rule::InFlight)
-        };
-        if joint.iter().any(|&(hash, _)| in_flight(hash)) {
-            return Err(Refusal::Written);
-        }
-        let same_in_both = is_same_in_both(fill.reply, fill.shape);
-        let mut shard = self.shard(first).lock();
-        // Under the lock: a drop of everything raises the epoch first and then comes through each shard.
-        if fill.epoch.all != self.epoch.load(Ordering::Acquire) {
-            return Err(Refusal::Pushed);
-        }
-        if self.by_hand.named_since(fill.epoch.by_hand, fill.keys) {
-            return Err(Refusal::ByHand);
-        }
-        if self.barred.load(Ordering::Acquire) > 0
-            || shard.write_in_flight(first) && !self.knocked_out(Rule::InFlight)
-        {
-            return Err(Refusal::Written);
-        }
-        if let End::Held(held) = fill.end
-            && held.generation != self.generations.of(first)
-            && !self.knocked_out(Rule::Held)
-        {
-            return Err(Refusal::Pushed);
-        }
-        let new = New {
-            space: space.id,
-            read: &fill.read,
-            reply: fill.reply,
-            joint: &joint,
-            same_in_both,
-            deadline,
-            keyspace: fill.keyspace,
-        };
-        let evicted = shard.insert(&new).ok_or(Refusal::Large)?;
-        drop(shard);
-        self.counters
-            .evictions
-            .fetch_add(evicted, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Until when a fill is true.
-    fn deadline(&self, fill: &Fill<'_>, policy: &Keyspace) -> Result<u64, Refusal> {
-        let longest = u64::try_from(policy.entry_max_ttl.as_millis()).unwrap_or(u64::MAX / 2);
-        let cap = fill.sent + longest;
-        let ttls = match fill.end {
-            End::Held(held) => return Ok(cap.min(held.until)),
-            End::Ttls(_) if self.knocked_out(Rule::Pttl) => return Ok(cap),
-            End::Ttls(ttls) => ttls,
-        };
-        if ttls.len() != fill.keys.len() {
-            return Err(Refusal::Expiry);
-        }
-        let nothing = match fill.read.ident {
-            Ident::Value(_) => fill.reply == b"_\r\n",
-            Ident::Reply { .. } => is_nothing(fill.reply),
-        };
-        if nothing && !policy.negative && ttls.contains(&-2) {
-            return Err(Refusal::Negative);
-        }
-        let one = |&ttl: &i64| match ttl {
-            // What is said of a key that is not there is what would be said of none.
-            -2 if nothing => Some(cap),
-            -1 => Some(cap),
-            ttl if ttl >= 0 => Some(cap.min(fill.sent + ttl.unsigned_abs())),
-            _ => None,
-        };
-        // A key that a value was read from is there, and one that none was read from is not.
-        if let (Ident::Value(_), [ttl]) = (fill.read.ident, ttls)
-            && nothing != (*ttl == -2)
-        {
-            return Err(Refusal::Expiry);
-        }
-        let each: Option<Vec<u64>> = ttls.iter().map(one).collect();
-        let first = each.and_then(|each| each.into_iter().min());
-        first.ok_or(Refusal::Expiry)
-    }
-
     /// No hits for anyone until the matching [`Self::open`].
     pub fn close(&self) {
         self.closed.fetch_add(1, Ordering::AcqRel);
@@ -762,7 +569,7 @@ fn share(millionths: u32) -> u64 {
 }
 
 /// Appends a reply as a RESP2 client gets it.
-fn downgrade(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
+pub(super) fn downgrade(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
     match reply {
         b"_\r\n" if shape == Shape::Generic => out.extend_from_slice(b"$-1\r\n"),
         _ => {
@@ -774,28 +581,4 @@ fn downgrade(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
             );
         }
     }
-}
-
-fn is_same_in_both(reply: &[u8], shape: Shape) -> bool {
-    match reply.first() {
-        Some(b'$' | b':' | b'+') => true,
-        Some(b'*') => {
-            let mut out = Vec::with_capacity(reply.len());
-            downgrade(reply, shape, &mut out);
-            out == reply
-        }
-        _ => false,
-    }
-}
-
-/// Whether a reply is what commands say of a key that is not there: null, 0, empty, `none`, and arrays of these.
-fn is_nothing(reply: &[u8]) -> bool {
-    let mut lines = reply.split(|&b| b == b'\n');
-    lines.next_back();
-    lines.all(|line| {
-        matches!(
-            line,
-            b"_\r" | b":0\r" | b"$0\r" | b"\r" | b"+none\r" | b"%0\r" | b"~0\r" | b"#f\r"
-        ) || line.first() == Some(&b'*')
-    })
 }
