@@ -56,4 +56,4 @@ pub use rules::{Rule, RuleSet};
 pub use settling::{Settling, Unsettled};
 pub use shard::Kept;
 pub use space::Space;
-pub use store::{Bar, Counters, Cursor, L1, Lookup};
+pub use store::{AHEAD, Bar, Counters, Cursor, L1, Lookup};

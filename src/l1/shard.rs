@@ -119,6 +119,21 @@ impl Shard {
         Some(self.slab.entry(at))
     }
 
+    /// Loads what look-ups of these hashes will read. Each loop's loads hang on none of its others, so the processor
+    /// waits for them together, where look-ups one by one wait for each; what is found here decides nothing.
+    pub fn warm(&self, hashes: &[u64], slots: &mut [Option<u32>]) {
+        for (slot, &hash) in slots.iter_mut().zip(hashes) {
+            *slot = self.table.find(hash, |_| true).copied();
+        }
+        let mut loaded = 0;
+        for &slot in slots.iter().flatten() {
+            if let Some(Some(entry)) = self.slab.0.get(slot as usize) {
+                loaded ^= entry.load();
+            }
+        }
+        std::hint::black_box(loaded);
+    }
+
     // Out of the way of all other reads.
     #[cold]
     #[inline(never)]

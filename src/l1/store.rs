@@ -22,6 +22,9 @@ use super::{Rule, RuleSet, Space};
 use crate::resp::downgrade::{Downgrade, Shape};
 use crate::resp::frame::FrameWalker;
 
+/// Look-ups whose loads are waited for together.
+pub const AHEAD: usize = 16;
+
 /// What a look-up found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
@@ -292,6 +295,21 @@ impl L1 {
         Lookup::Hit {
             until: entry.deadline(),
             keyspace: entry.keyspace(),
+        }
+    }
+
+    /// Has what look-ups of these keys will read on its way from memory.
+    #[inline]
+    pub fn warm(&self, keys: &[u64]) {
+        let mut slots = [None; AHEAD];
+        if let [shard] = &*self.shards {
+            for keys in keys.chunks(AHEAD) {
+                shard.lock().warm(keys, &mut slots[..keys.len()]);
+            }
+        } else {
+            for key in keys {
+                self.shard(*key).lock().warm(&[*key], &mut slots[..1]);
+            }
         }
     }
 

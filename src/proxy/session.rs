@@ -47,6 +47,7 @@ use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
 
+mod ahead;
 mod block;
 mod client;
 mod control;

@@ -9,7 +9,7 @@ use super::requests::ANSWERED;
 use super::{Flow, Session};
 use crate::command::Row;
 use crate::l1::settings::{FieldTtls, Keyspace, Mode, WritePolicy};
-use crate::l1::{Lookup, Read, Rule};
+use crate::l1::{AHEAD, Lookup, Read, Rule};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
@@ -507,7 +507,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let drops = self.l1.drops();
             encode::header(&mut self.out, b'*', asked.args.len() as u64 - 1);
             let mut first = None;
-            for key in &asked.args[1..] {
+            let keys = &asked.args[1..];
+            for (n, key) in keys.iter().enumerate() {
+                if n % AHEAD == 0 {
+                    self.warm_keys(asked.request, &keys[n..]);
+                }
                 let read = self.l1.value(&asked.request[key.clone()]);
                 let shape = resp2.then_some(Shape::Generic);
                 match self.l1.get(space, &read, self.now, shape, &mut self.out) {

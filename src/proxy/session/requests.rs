@@ -27,7 +27,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut at = 0;
         // Hits bring their replies at once: those that are there go out before there are more.
         let enough = self.out.len() + ANSWERED;
+        let mut warmed = 0;
         while !self.closing && self.out.len() < enough {
+            if at >= warmed && self.l1_on {
+                warmed = at + self.warm(&input[at..]);
+            }
             if self.is_transparent() || self.streaming.is_some() {
                 let passed = self.pass_on(&input[at..]);
                 at += passed;
