@@ -194,6 +194,12 @@ impl Row {
         Positions::new(self.specs, request, args, true)
     }
 
+    /// Whether a request of so many arguments may also change keys of another database.
+    #[must_use]
+    pub fn reaches_elsewhere(&self, args: usize) -> bool {
+        self.name == "MOVE" || self.name == "COPY" && args > 3
+    }
+
     /// Whether what it reads is a hash, whose fields may have expiries of their own.
     #[must_use]
     pub fn reads_hash(&self) -> bool {

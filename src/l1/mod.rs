@@ -53,7 +53,7 @@ pub use fill::{End, Fill, Held};
 pub use generations::Generation;
 pub use read::{Ident, Read};
 pub use rules::{Rule, RuleSet};
-pub use settling::{Settling, Unsettled};
+pub use settling::{Reach, Settling, Unsettled};
 pub use shard::Kept;
 pub use space::Space;
 pub use store::{AHEAD, Bar, Counters, Cursor, L1, Lookup};

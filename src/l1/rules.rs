@@ -29,8 +29,10 @@ pub enum Rule {
     MaxStaleness,
     /// L1 is dropped when its lane is lost.
     LaneLoss,
-    /// A write stays in flight until every other lane has brought its pushes.
+    /// A write stays in flight until every other lane of its database has brought its pushes.
     OtherLanes,
+    /// Also those of other databases, where the write may change a key there.
+    Elsewhere,
     /// What L1 had of an MGET is used only if it was still true when the rest came.
     PartialMget,
     /// A session shares another's read only with nothing outstanding of its own.
@@ -43,7 +45,7 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::FillInReader,
         Self::Fence,
         Self::InFlight,
@@ -57,6 +59,7 @@ impl Rule {
         Self::MaxStaleness,
         Self::LaneLoss,
         Self::OtherLanes,
+        Self::Elsewhere,
         Self::PartialMget,
         Self::JoinIdle,
         Self::JoinDropped,

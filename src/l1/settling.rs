@@ -9,6 +9,8 @@ use super::store::L1;
 pub struct Unsettled {
     /// Hashes of the keys in flight.
     pub hashes: Vec<u64>,
+    /// Some of them may be of another database than that of the connection they were written over.
+    pub elsewhere: bool,
     /// Closures.
     pub closures: u32,
     /// Writes that may change any key.
@@ -31,7 +33,33 @@ pub struct Settling {
     writes: Unsettled,
 }
 
+/// The lanes that bring the pushes for a write: a key's value in one database says nothing of the same name in another,
+/// so where nobody is told that it was dropped there, nothing untrue is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of this database, for whichever user.
+    Database(u32),
+    /// All of them.
+    All,
+}
+
 impl Settling {
+    /// Which lanes have to show that L1 has seen them, when they were sent to a database.
+    #[must_use]
+    pub fn reach(&self, db: u32) -> Reach {
+        let Unsettled {
+            elsewhere,
+            closures,
+            of_any,
+            ..
+        } = self.writes;
+        if elsewhere || closures > 0 || of_any > 0 {
+            Reach::All
+        } else {
+            Reach::Database(db)
+        }
+    }
+
     /// Of these writes.
     #[must_use]
     pub fn new(l1: &Arc<L1>, writes: Unsettled) -> Arc<Self> {

@@ -230,8 +230,8 @@ impl<'a> Driver<'a> {
                     self.filled += n;
                     self.heard = now_ms();
                     let lanes = self.lane.lanes();
-                    let alone = lanes.up_count() == 1;
-                    let used = self.reader.take(&self.input[..self.filled], alone)?;
+                    let beside = lanes.beside(self.lane);
+                    let used = self.reader.take(&self.input[..self.filled], beside)?;
                     self.input.copy_within(used..self.filled, 0);
                     self.filled -= used;
                     if let Some(writes) = self.reader.take_unsettled() {

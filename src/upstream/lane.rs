@@ -31,7 +31,7 @@ use super::lanes::Lanes;
 use super::mailbox::Mailbox;
 use super::reader::{LaneEnd, Reader, Surroundings};
 use super::{Op, Pending, refuse};
-use crate::l1::{Settling, Space};
+use crate::l1::{Reach, Settling, Space};
 use crate::resp::downgrade::Shape;
 
 /// How long until a lane that was refused is tried again.
@@ -123,6 +123,11 @@ impl Lane {
     #[must_use]
     pub fn key(&self) -> &LaneKey {
         &self.key
+    }
+
+    /// Whether it is one of those.
+    pub(super) fn is_in(&self, reach: Reach) -> bool {
+        matches!(reach, Reach::All) || reach == Reach::Database(self.key.db)
     }
 
     /// The lanes that it belongs to.

@@ -74,6 +74,17 @@ struct Registry {
     full: bool,
 }
 
+/// Which lanes are up beside one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// None.
+    Nobody,
+    /// Of other databases alone.
+    OtherDatabases,
+    /// Also of its own.
+    SameDatabase,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Lanes {
@@ -395,23 +406,51 @@ impl Lanes {
         (tracked, up.len() - tracked)
     }
 
-    /// Sends a marker that holds `settling` down every lane that is up, `except` one.
-    pub(super) fn settle_beside(&self, settling: &Arc<Settling>, except: &Arc<Lane>) {
+    /// Which lanes are up beside one.
+    pub(super) fn beside(&self, lane: &Arc<Lane>) -> Beside {
+        if self.up_count() == 1 {
+            return Beside::Nobody;
+        }
+        let up = self.up.lock();
+        let db = lane.key().db;
+        if up
+            .iter()
+            .any(|other| !Arc::ptr_eq(other, lane) && other.key().db == db)
+        {
+            Beside::SameDatabase
+        } else {
+            Beside::OtherDatabases
+        }
+    }
+
+    /// Sends a marker that holds `settling`, of writes that were sent down a lane, down every other lane that may hold
+    /// a push for them back.
+    pub(super) fn settle_beside(&self, settling: &Arc<Settling>, sent: &Arc<Lane>) {
         if self.l1.knocked_out(Rule::OtherLanes) {
             return;
         }
+        let reach = settling.reach(sent.key().db);
         let up = self.up.lock();
-        for lane in up.iter().filter(|lane| !Arc::ptr_eq(lane, except)) {
+        for lane in up
+            .iter()
+            .filter(|lane| !Arc::ptr_eq(lane, sent) && lane.is_in(reach))
+        {
             lane.mark(Some(Arc::clone(settling)), None);
         }
     }
 
-    /// Sends a marker down every lane that is up; each holds `settling`, and the one down `fence`'s lane lifts the fence
-    /// of its session.
-    pub fn settle(&self, settling: &Arc<Settling>, fence: Option<(&Arc<Lane>, &Arc<Mailbox>)>) {
+    /// Sends a marker down every lane that may hold a push for `settling`, of writes sent to `db`, back; each holds it,
+    /// and the one down `fence`'s lane lifts the fence of its session.
+    pub fn settle(
+        &self,
+        settling: &Arc<Settling>,
+        db: u32,
+        fence: Option<(&Arc<Lane>, &Arc<Mailbox>)>,
+    ) {
+        let reach = settling.reach(db);
         let up = self.up.lock();
         let mut fenced = fence.is_none();
-        for lane in up.iter() {
+        for lane in up.iter().filter(|lane| lane.is_in(reach)) {
             let session = fence
                 .filter(|(own, _)| Arc::ptr_eq(own, lane))
                 .map(|(_, session)| Arc::clone(session));

@@ -118,17 +118,36 @@ pub enum Keys {
     One(u64),
     /// Any other number.
     Many(Box<[u64]>),
+    /// Any number, some of them in another database than the lane's.
+    Elsewhere(Box<[u64]>),
     /// Not known: any key may change.
     Any,
 }
 
 impl Keys {
+    /// Of a write of these keys.
+    #[must_use]
+    pub fn of(hashes: Vec<u64>, elsewhere: bool) -> Self {
+        match hashes.as_slice() {
+            _ if elsewhere => Self::Elsewhere(hashes.into()),
+            [hash] => Self::One(*hash),
+            _ => Self::Many(hashes.into()),
+        }
+    }
+
+    /// Has a write of these settled with others.
+    pub(super) fn settle_later(&self, unsettled: &mut Unsettled) {
+        unsettled.of_any += u32::from(matches!(self, Self::Any));
+        unsettled.elsewhere |= matches!(self, Self::Elsewhere(_));
+        unsettled.hashes.extend_from_slice(self.as_slice());
+    }
+
     /// The hashes.
     #[must_use]
     pub fn as_slice(&self) -> &[u64] {
         match self {
             Self::One(hash) => std::slice::from_ref(hash),
-            Self::Many(hashes) => hashes,
+            Self::Many(hashes) | Self::Elsewhere(hashes) => hashes,
             Self::Any => &[],
         }
     }
@@ -180,9 +199,8 @@ pub(super) fn fail_one(
     ) && !answered;
     let marker = matches!(pending.op, Op::Marker(_));
     match &pending.op {
-        Op::Write(Keys::Any) => unsettled.of_any += 1,
-        Op::Write(keys) => unsettled.hashes.extend_from_slice(keys.as_slice()),
-        Op::Exec(block) => unsettled.hashes.extend_from_slice(block.keys.as_slice()),
+        Op::Write(keys) => keys.settle_later(unsettled),
+        Op::Exec(block) => block.keys.settle_later(unsettled),
         Op::Marker(_)
         | Op::Relay
         | Op::Script

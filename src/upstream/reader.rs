@@ -14,6 +14,7 @@ use self::shared::Shared;
 use super::buffers::Buffers;
 use super::connect::Hello;
 use super::flights::Flights;
+use super::lanes::Beside;
 use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::pending::{fail_joined, fail_one};
@@ -78,8 +79,8 @@ pub struct Reader {
     role: String,
     output_limit: usize,
     large_reply: usize,
-    /// No other lane is up: a write's own reply settles it.
-    alone: bool,
+    /// Which other lanes are up: where none can hold a push for a write back, its own reply settles it.
+    beside: Beside,
     unsettled: Unsettled,
     walker: FrameWalker,
     frame: Frame,
@@ -107,7 +108,7 @@ impl Reader {
             role,
             output_limit: surroundings.output_limit,
             large_reply: surroundings.large_reply,
-            alone: true,
+            beside: Beside::Nobody,
             unsettled: Unsettled::default(),
             walker: FrameWalker::default(),
             frame: Frame::None,
@@ -132,10 +133,10 @@ impl Reader {
         (!self.unsettled.is_empty()).then(|| std::mem::take(&mut self.unsettled))
     }
 
-    /// Takes in what arrived, `alone` if no other lane was up when it had arrived; the bytes used. What is left is an
+    /// Takes in what arrived, with the lanes `beside` that were up when it had arrived; the bytes used. What is left is an
     /// incomplete header and comes again with more behind it.
-    pub fn take(&mut self, buf: &[u8], alone: bool) -> Result<usize, LaneEnd> {
-        self.alone = alone;
+    pub fn take(&mut self, buf: &[u8], beside: Beside) -> Result<usize, LaneEnd> {
+        self.beside = beside;
         self.fill_late();
         let taken = self.steps(buf);
         // Also where the lane ends here: what came before is theirs.
@@ -247,7 +248,7 @@ impl Reader {
             Op::Exec(block) => self.answered_write(&block.keys),
             // Only this lane's pushes come before the reply of the marker behind it.
             Op::Script => {
-                if !self.alone {
+                if self.beside != Beside::Nobody {
                     self.l1.close();
                     self.unsettled.closures += 1;
                 }
@@ -283,14 +284,17 @@ impl Reader {
 
     /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
     fn answered_write(&mut self, keys: &Keys) {
-        match keys {
-            Keys::Any if self.alone => self.l1.end_write_of_any(),
-            Keys::Any => self.unsettled.of_any += 1,
-            keys if self.alone => keys
-                .as_slice()
-                .iter()
-                .for_each(|&hash| self.l1.end_write(hash)),
-            keys => self.unsettled.hashes.extend_from_slice(keys.as_slice()),
+        let stays = matches!(keys, Keys::One(_) | Keys::Many(_));
+        match self.beside {
+            Beside::Nobody => {}
+            Beside::OtherDatabases if stays => {}
+            _ => return keys.settle_later(&mut self.unsettled),
+        }
+        if let Keys::Any = keys {
+            self.l1.end_write_of_any();
+        }
+        for &hash in keys.as_slice() {
+            self.l1.end_write(hash);
         }
     }
 

@@ -50,7 +50,7 @@ fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
     let mut waiting = Vec::new();
     for chunk in stream.chunks(step) {
         waiting.extend_from_slice(chunk);
-        let used = reader.take(&waiting, true).expect("a sound stream");
+        let used = reader.take(&waiting, Beside::Nobody).expect("a sound stream");
         waiting.drain(..used);
     }
     assert!(waiting.is_empty());
@@ -114,7 +114,7 @@ fn knocked_out_rules_let_old_values_in() {
     ));
     let (mut reader, _session) = reader(RuleSet::only(Rule::FillInReader));
     feed(&mut reader, &[ok, value, ttl, PUSH].concat(), 1000);
-    reader.take(b"", true).expect("nothing");
+    reader.take(b"", Beside::Nobody).expect("nothing");
     assert!(
         holds(&reader),
         "a fill that was put in late outlives its push"

@@ -11,24 +11,24 @@ use crate::upstream::settings::Credentials;
 pub struct Effect {
     /// Hashes of keys counted in flight; released at the marker behind the reply.
     pub keys: Vec<u64>,
+    /// Some of them may be of another database than the session's.
+    pub elsewhere: bool,
     /// May have changed keys that are not in `keys`.
     pub unknown: bool,
     /// SWAPDB: drops everything and refuses all fills sent before.
     pub swapped: bool,
     /// Users, their passwords or their rights: the same, and no accepted password is known any more.
     pub rights: bool,
-    /// Its reply fences the session without a marker; the next lane reply will do. For what administers and changes nothing.
-    pub lazy: bool,
 }
 
 impl Effect {
     /// Takes over what another command may have changed.
     pub fn merge(&mut self, other: Self) {
         self.keys.extend(other.keys);
+        self.elsewhere |= other.elsewhere;
         self.unknown |= other.unknown;
         self.swapped |= other.swapped;
         self.rights |= other.rights;
-        self.lazy = false;
     }
 
     /// Whether it may have changed anything.

@@ -59,10 +59,7 @@ pub enum Ended {
     /// Nothing yet, or something that was no reply.
     Nothing,
     /// A frame has begun.
-    Begun {
-        /// It is a reply that says nothing of any key, as far as such can be told.
-        lazy: bool,
-    },
+    Begun,
     /// A reply whose effect is to be made known.
     Reply(Effect),
     /// The upstream said yes to what changes the session.
@@ -97,11 +94,7 @@ impl Own {
                 break;
             }
             if fresh {
-                let head = self.expected.front().map(|expected| &expected.expect);
-                let lazy = matches!(head, Some(Expect::Reply(effect)) if effect.lazy);
-                before(Ended::Begun {
-                    lazy: lazy && !self.is_message_kind(),
-                });
+                before(Ended::Begun);
             }
             if fresh
                 && !self.is_message_kind()

@@ -34,16 +34,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.queue(&input[..end], false, None, Shape::Generic, Op::Relay);
         let mut block = ExecBlock::default();
         let mut hashes = Vec::new();
+        let mut elsewhere = false;
         for Queued { at, args, row } in &queued {
             let request = &input[at.clone()];
             if matches!(row.class, Class::LaneWrite) {
                 // All of them can be told: `find_block` has seen to it.
                 hashes.extend(self.begin_write(row, request, args).unwrap_or_default());
+                elsewhere |= self.reaches_elsewhere(row, args);
             }
             block.shapes.push(row.shape(args.len()));
             self.queue(request, false, None, Shape::Generic, Op::Relay);
         }
-        block.keys = Keys::Many(hashes.into());
+        block.keys = Keys::of(hashes, elsewhere);
         let op = Op::Exec(Arc::new(block));
         self.queue(&input[exec.clone()], false, None, Shape::Generic, op);
         Some(exec.end)

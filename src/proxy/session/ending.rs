@@ -104,6 +104,7 @@ impl<S> Drop for Session<S> {
         }
         let mut writes = Unsettled {
             hashes: effect.keys,
+            elsewhere: effect.elsewhere,
             ..Unsettled::default()
         };
         if effect.unknown && self.l1_on {
@@ -112,7 +113,9 @@ impl<S> Drop for Session<S> {
         }
         writes.closures += u32::from(self.closes_l1);
         if !writes.is_empty() {
-            self.lanes.settle(&Settling::new(&self.l1, writes), None);
+            let db = self.place.db;
+            self.lanes
+                .settle(&Settling::new(&self.l1, writes), db, None);
         }
         if self.mute {
             // What it may have under way nobody was told of: it counts for somebody else's.

@@ -169,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let mut writes = Unsettled {
             hashes: effect.keys,
+            elsewhere: effect.elsewhere,
             ..Unsettled::default()
         };
         let closes = effect.unknown && !self.l1.knocked_out(Rule::Closure);
@@ -176,27 +177,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.l1.close();
             writes.closures = 1;
         }
-        // For a fence alone the session's own lane is enough.
-        let alone = writes.is_empty() || self.l1.knocked_out(Rule::Marker);
+        let fenced_alone = writes.is_empty() || self.l1.knocked_out(Rule::Marker);
         let settling = Settling::new(&self.l1, writes);
-        if alone {
-            drop(settling);
-            self.raise_fence();
-        } else if let Some(seat) = &self.seat {
-            self.fences_raised += 1;
-            self.lanes.settle(&settling, Some((seat, &self.mailbox)));
-        } else {
-            self.lanes.settle(&settling, None);
-        }
-    }
-
-    /// The own connection has said what tells little: this session is fenced until its next lane reply, and no marker is
-    /// sent for that.
-    fn settle_lazily(&mut self) {
-        if self.causality == Causality::Process {
-            self.settle(Effect::default());
-        } else if self.l1_on {
+        if fenced_alone {
+            // No marker for that: the session's next lane reply lifts the fence. One costs the upstream a command for
+            // each reply and message here, and a read that follows it closely goes down the lane all the same.
             self.fenced_until = self.sent + 1;
+        } else {
+            let seat = self.seat.as_ref();
+            self.fences_raised += u64::from(seat.is_some());
+            let fence = seat.map(|seat| (&**seat, &self.mailbox));
+            self.lanes.settle(&settling, self.place.db, fence);
         }
     }
 
@@ -229,10 +220,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(())
             })
         });
-        if came.begun && (came.eager || came.effects.is_write()) {
+        if came.begun {
             self.settle(came.effects);
-        } else if came.begun {
-            self.settle_lazily();
         }
         let small = self.lanes.settings().large_reply;
         for (hash, _) in came.read.into_iter().filter(|(_, size)| *size <= small) {
@@ -295,8 +284,6 @@ struct Came {
     news: bool,
     /// A frame has begun: its client now knows something.
     begun: bool,
-    /// Not only with what administers.
-    eager: bool,
     effects: Effect,
     changes: Vec<Change>,
     read: Vec<(u64, usize)>,
@@ -305,10 +292,7 @@ struct Came {
 impl Came {
     fn note(&mut self, ended: Ended) {
         match ended {
-            Ended::Begun { lazy } => {
-                self.begun = true;
-                self.eager |= !lazy;
-            }
+            Ended::Begun => self.begun = true,
             Ended::Reply(effect) => self.effects.merge(effect),
             Ended::Changed(change) => self.changes.push(change),
             Ended::Read(hash, size) => self.read.push((hash, size)),

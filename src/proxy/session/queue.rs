@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::Session;
 use crate::command::Row;
+use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::Closed;
 use crate::upstream::lanes::Seat;
@@ -143,6 +144,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             op: Op::ScriptEnd,
             extra: None,
         });
+    }
+
+    /// Whether a write may also change keys of another database.
+    pub(super) fn reaches_elsewhere(&self, row: &Row, args: &[Range<usize>]) -> bool {
+        row.reaches_elsewhere(args.len()) && !self.l1.knocked_out(Rule::Elsewhere)
     }
 
     /// Announces a write of the keys that a request changes and gives their hashes; `None` where they cannot be told,

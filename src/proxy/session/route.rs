@@ -255,13 +255,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Class::LaneWrite => self.begin_write(row, request, args),
                     _ => None,
                 };
-                let keys = match keys.as_deref() {
-                    Some([hash]) => Keys::One(*hash),
-                    Some(hashes) => Keys::Many(hashes.into()),
-                    None => {
-                        self.l1.begin_write_of_any();
-                        Keys::Any
-                    }
+                let keys = if let Some(hashes) = keys {
+                    Keys::of(hashes, self.reaches_elsewhere(row, args))
+                } else {
+                    self.l1.begin_write_of_any();
+                    Keys::Any
                 };
                 self.queue(request, false, None, row.shape(args.len()), Op::Write(keys));
                 if self.l1_on
@@ -390,6 +388,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> (Option<Expect>, Effect) {
         let in_transaction = self.bound.transaction.is_some();
         let unary = args.len() == 1;
+        // Where it is pinned, a SELECT may have been carried out that nobody looked at.
+        let elsewhere =
+            self.bound.pinned || row.is_some_and(|row| self.reaches_elsewhere(row, args));
         let mut effect = Effect::default();
         let mut expect = None;
         match class {
@@ -398,6 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let keys = row.and_then(|row| row.written(request, args));
                 match (keys, &mut self.bound.transaction) {
                     (Some(keys), Some(queued)) => {
+                        queued.elsewhere |= elsewhere;
                         let hash = |at: usize| self.l1.hash(&request[args[at].clone()]);
                         queued.keys.extend(keys.map(hash));
                     }
@@ -406,14 +408,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Class::LaneWrite | Class::OwnWrite => {
                 match row.and_then(|row| self.begin_write(row, request, args)) {
-                    Some(keys) => effect.keys = keys,
+                    Some(keys) => (effect.keys, effect.elsewhere) = (keys, elsewhere),
                     None => effect.unknown = true,
                 }
             }
             Class::OwnUnknown if row.is_none() => effect = self.learned_effect(request, args),
             Class::LaneUnknown | Class::OwnUnknown => effect.unknown = true,
             Class::OwnRead => {
-                effect.lazy = true;
                 effect.rights = row.is_some_and(|row| CHANGES_RIGHTS.contains(&row.name));
                 let stays = ["READONLY", "READWRITE", "ASKING", "SCRIPT|DEBUG"];
                 self.bound.pinned |= row.is_some_and(|row| stays.contains(&row.name));
@@ -524,6 +525,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if known.readonly() {
             return effect;
         }
+        effect.elsewhere = true;
         match known.written(request, args) {
             Some(keys) => {
                 let queued = self.bound.transaction.is_some();

@@ -25,7 +25,7 @@ const fn case(rule: Rule, promise: Promise, name: &'static str, run: fn(&Rig) ->
     }
 }
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 26] = [
     case(
         Rule::FillInReader,
         Promise::BoundedStaleness,
@@ -128,6 +128,24 @@ const CASES: [Case; 23] = [
         Promise::OwnWrites,
         "SET by another user",
         s::fill_on_another_lane,
+    ),
+    case(
+        Rule::Elsewhere,
+        Promise::OwnWrites,
+        "COPY into another database",
+        s::fill_in_another_database,
+    ),
+    case(
+        Rule::Elsewhere,
+        Promise::OwnWrites,
+        "MOVE in a block",
+        s::moved_into_another_database,
+    ),
+    case(
+        Rule::Elsewhere,
+        Promise::OwnWrites,
+        "COPY over an own connection",
+        s::watched_copy_into_another_database,
     ),
     case(
         Rule::PartialMget,

@@ -8,6 +8,7 @@ use super::rig::Rig;
 use super::world::twins_agree;
 use crate::support::client::Client;
 use crate::support::eventually;
+use crate::support::resp::Value;
 
 /// `max_staleness` where it plays a part.
 pub const BOUND: Duration = Duration::from_millis(300);
@@ -305,6 +306,70 @@ pub fn fill_on_another_lane(rig: &Rig) -> Checked {
         (rig.near.fills_decided() > decided).then_some(())
     });
     rig.racing_check(&mut third, "k", Promise::OwnWrites, 2)
+}
+
+/// A session in another database, whose lane is up.
+fn elsewhere(rig: &Rig) -> Client {
+    let mut session = rig.near.session();
+    session.must(&["SELECT", "1"]);
+    let mut direct = rig.server.client();
+    direct.must(&["SELECT", "1"]);
+    direct.must(&["SETNX", "ready", "ready:1"]);
+    rig.hit(&mut session, "ready");
+    assert_eq!(rig.relay.lanes(), 2, "a lane for each database");
+    session
+}
+
+/// A fill on another database's lane is ahead of a write that reaches there, and the push for it behind.
+fn reached(rig: &Rig, before: Option<u64>, write: impl FnOnce(&mut Client)) -> Checked {
+    rig.put("k", 2);
+    let mut direct = rig.server.client();
+    direct.must(&["SELECT", "1"]);
+    if let Some(version) = before {
+        direct.must(&["SET", "k", &format!("k:{version}")]);
+    }
+    let mut writer = rig.session();
+    let (mut reader, mut third) = (elsewhere(rig), elsewhere(rig));
+    rig.relay.hold_only(1);
+    rig.held_fill(&mut reader, "k");
+    write(&mut writer);
+    // What the writer's own lane has to bring has come.
+    rig.session().call(&["TTL", "k"]);
+    rig.held_push();
+    let decided = rig.near.fills_decided();
+    rig.relay.pass_while(|frame| !frame.is_push());
+    reader.read();
+    eventually("the fill's end", || {
+        (rig.near.fills_decided() > decided).then_some(())
+    });
+    rig.racing_check(&mut third, "k", Promise::OwnWrites, 2)
+}
+
+/// The write is a COPY.
+pub fn fill_in_another_database(rig: &Rig) -> Checked {
+    reached(rig, Some(1), |writer| {
+        writer.must(&["COPY", "k", "k", "DB", "1", "REPLACE"]);
+    })
+}
+
+/// It is a MOVE, which a transaction holds.
+pub fn moved_into_another_database(rig: &Rig) -> Checked {
+    reached(rig, None, |writer| {
+        for request in [&["MULTI"][..], &["MOVE", "k", "1"], &["EXEC"]] {
+            writer.send(request);
+        }
+        writer.flush();
+        let last = (0..3).map(|_| writer.read()).last();
+        assert_eq!(last, Some(Value::Array(vec![Value::Int(1)])));
+    })
+}
+
+/// It goes over an own connection, where a key is watched.
+pub fn watched_copy_into_another_database(rig: &Rig) -> Checked {
+    reached(rig, Some(1), |writer| {
+        writer.must(&["WATCH", "other"]);
+        writer.must(&["COPY", "k", "k", "DB", "1", "REPLACE"]);
+    })
 }
 
 /// A session has read a value on one lane, and another lane's L1 still holds the one before.
