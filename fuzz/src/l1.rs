@@ -166,7 +166,7 @@ impl Model {
         }
     }
 
-    /// A read that missed is sent, where L1 wants it put in.
+    /// A read that missed is sent where L1 wants it put in, or one behind a write.
     fn send(&mut self, lane: usize, what: What, kind: u8) {
         let keys = what.keys();
         let policy = self.l1.keyspaces().of(KEYS[keys[0]]);
@@ -180,11 +180,13 @@ impl Model {
         assert_eq!(admitted, bar.is_none(), "{bar:?}");
         assert!(!admitted || self.holds != Mode::Off && self.lanes[lane].tracked);
         assert!(!admitted || self.writes[keys[0]] == 0);
-        if !admitted {
+        // Behind a write it is read whatever L1 wants, and L1 may be warming up.
+        let through = kind % 8 == 7 && matches!(what, What::Value(_)) && self.lanes[lane].tracked;
+        if !admitted && !through {
             return;
         }
         let mut held = None;
-        if keys.len() == 1 {
+        if keys.len() == 1 && !through {
             held = self
                 .l1
                 .held(&space, self.hash(keys[0]), KEYS[keys[0]], self.now);
@@ -236,7 +238,8 @@ impl Model {
         let deadline = deadline(&sent, ttls);
         let fitting = sent.reply.len() <= LONGEST[keyspace(keys[0])];
         let written = keys.iter().any(|&key| self.writes[key] > 0) || self.writes_of_any > 0;
-        let may = deadline.is_some() && fitting && !written && !sent.void;
+        let sampled = self.l1.samples(hashes[0]);
+        let may = deadline.is_some() && fitting && sampled && !written && !sent.void;
         let weight = sent.what.weight(sent.reply.len(), self.family);
         // What shares a stripe with a write in flight is refused with it.
         let shares = hashes.iter().any(|&hash| self.l1.write_in_flight(hash));
