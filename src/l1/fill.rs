@@ -50,9 +50,13 @@ pub struct Held {
 }
 
 impl L1 {
-    /// Puts a reply in, unless a write of one of its keys is in flight, the upstream's word on their expiry disagrees with
-    /// it, or it was sent too long ago. Whether it was put in.
+    /// Puts a reply in, unless its key is not in the share that is cached, a write of one of its keys is in flight, the
+    /// upstream's word on their expiry disagrees with it, or it was sent too long ago. Whether it was put in.
     pub fn fill(&self, space: &Space, fill: &Fill<'_>) -> bool {
+        // An MGET's keys are read together, whichever of them are in the share.
+        if !self.samples(fill.read.key) {
+            return false;
+        }
         let refused = match self.try_fill(space, fill) {
             Ok(()) => {
                 let counters = self.keyspaces.counters(fill.keyspace);

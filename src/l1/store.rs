@@ -332,6 +332,12 @@ impl L1 {
             && (policy.admit == Admit::Always || shard.pays(read.key))
     }
 
+    /// Whether the key of this hash is in the share that is cached.
+    #[must_use]
+    pub fn samples(&self, hash: u64) -> bool {
+        hash & u64::from(u32::MAX) < self.sampled.load(Ordering::Acquire)
+    }
+
     /// What keeps a key's reads from being put in until something is set otherwise.
     fn standing_bar(&self, space: &Space, key: u64, policy: &Keyspace) -> Option<Bar> {
         if self.mode() == Mode::Off {
@@ -340,7 +346,7 @@ impl L1 {
             Some(Bar::Untracked)
         } else if !policy.cache {
             Some(Bar::Policy)
-        } else if key & u64::from(u32::MAX) >= self.sampled.load(Ordering::Relaxed) {
+        } else if !self.samples(key) {
             Some(Bar::Sample)
         } else {
             None

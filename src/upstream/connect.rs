@@ -159,21 +159,28 @@ impl Hello {
     }
 }
 
-/// Collects a frame's bulk strings and its first line.
+/// Collects a frame's bulk strings, and its line if it is one.
 #[derive(Debug, Default)]
 pub struct Parts {
     /// The bulk strings, in order.
     pub bulks: Vec<Vec<u8>>,
-    /// A simple string, error or integer, kind and line break included.
+    /// The frame itself where it is a simple string, error or integer, kind and line break included.
     pub line: Vec<u8>,
     current: Vec<u8>,
+    /// The element under way is one of an aggregate's.
+    inside: bool,
 }
 
 impl Sink for Parts {
+    fn element(&mut self, _: u8, depth: usize) {
+        self.inside = depth > 0;
+    }
     fn header(&mut self, _: u8, _: i64) {}
     fn scalar(&mut self, _: u8, _: &[u8]) {}
     fn line(&mut self, bytes: &[u8]) {
-        self.line.extend_from_slice(bytes);
+        if !self.inside {
+            self.line.extend_from_slice(bytes);
+        }
     }
     fn body(&mut self, bytes: &[u8]) {
         self.current.extend_from_slice(bytes);

@@ -393,7 +393,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .seat
             .as_ref()
             .is_some_and(|seat| seat.space().is_tracked());
-        if policy.write_policy != WritePolicy::WriteThrough || !policy.cache || !tracked {
+        let wanted = policy.write_policy == WritePolicy::WriteThrough && policy.cache;
+        if !wanted || !tracked || !self.l1.samples(self.l1.hash(key)) {
             return;
         }
         self.bytes.extend_from_slice(CACHING);

@@ -177,14 +177,14 @@ impl Reader {
     }
 }
 
-/// The elements of an encoded array of bulks and nulls.
+/// The elements of an encoded array, if they are bulks and nulls.
 fn split_array(reply: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = &reply[reply.iter().position(|&b| b == b'\n')? + 1..];
     let mut elements = Vec::new();
     let mut walker = FrameWalker::default();
     while !rest.is_empty() {
         let step = walker.walk(rest, &mut Ignore).ok()?;
-        if !step.done {
+        if !step.done || !matches!(rest[0], b'$' | b'_') {
             return None;
         }
         let (element, behind) = rest.split_at(step.consumed);

@@ -125,8 +125,15 @@ impl Reader {
                         _ => Downgrade::new(head.shape),
                     };
                 }
-                self.walker
-                    .walk(buf, &mut self.downgrade.into_buffer(&mut mail.out))?
+                let mut sink = self.downgrade.into_buffer(&mut mail.out);
+                match self.walker.walk(buf, &mut sink) {
+                    Ok(walked) => walked,
+                    Err(error) => {
+                        // What comes in its place must not stand behind a part of it.
+                        mail.out.truncate(before);
+                        return Err(error);
+                    }
+                }
             }
             None => self.walker.walk(buf, &mut Ignore)?,
         };
@@ -162,7 +169,7 @@ impl Reader {
 
     /// A stretch of the reply under way was handed over.
     fn went_through(&mut self, bytes: &[u8], fresh: bool, done: bool) {
-        if fresh && bytes[0] == b'-' || !self.reply.error.is_empty() {
+        if fresh && matches!(bytes[0], b'-' | b'!') || !self.reply.error.is_empty() {
             self.reply
                 .error
                 .extend_from_slice(&bytes[..bytes.len().min(64)]);

@@ -12,6 +12,7 @@ mod identities;
 mod knockouts;
 mod late;
 mod modes;
+mod orders;
 mod own_writes;
 mod pipelines;
 pub mod promise;

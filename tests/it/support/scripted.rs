@@ -1,11 +1,15 @@
-//! An upstream that answers as a test says, byte for byte.
+//! An upstream that answers as a test says, byte for byte and, where the test [holds](Scripted::hold) a connection, at the
+//! moment that it says.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{fs, mem};
 
-use super::resp;
+use super::{PATIENCE, eventually, resp};
 
 /// A command as it came: its words.
 pub type Words = Vec<String>;
@@ -16,7 +20,9 @@ type Script = dyn Fn(usize, &[&str]) -> Option<Vec<u8>> + Send + Sync;
 #[derive(Default)]
 struct Log {
     commands: Vec<(usize, Words)>,
-    streams: Vec<TcpStream>,
+    streams: BTreeMap<usize, TcpStream>,
+    /// The answers that are kept back, by connection.
+    held: BTreeMap<usize, VecDeque<Vec<u8>>>,
     threads: Vec<JoinHandle<()>>,
     stopping: bool,
 }
@@ -65,12 +71,96 @@ impl Scripted {
         self.commands().iter().filter(begins).count()
     }
 
+    /// The connection of the last command that begins with these words, once more than `before` of them have come.
+    pub fn await_command(&self, words: &[&str], before: usize) -> usize {
+        eventually(&format!("{words:?}"), || {
+            let commands = self.commands();
+            let mut found = commands.iter().rev().filter(|(_, command)| {
+                command.len() >= words.len() && words.iter().zip(command).all(|(a, b)| a == b)
+            });
+            let last = found.next()?.0;
+            (found.count() >= before).then_some(last)
+        })
+    }
+
+    /// Keeps the answers on a connection back from here on.
+    pub fn hold(&self, connection: usize) {
+        let mut log = self.log.lock().expect("unpoisoned");
+        log.held.entry(connection).or_default();
+    }
+
+    /// The next answer that was kept back, for the test to send or not; waits for it.
+    pub fn take(&self, connection: usize) -> Vec<u8> {
+        eventually("an answer that is kept back", || {
+            let mut log = self.log.lock().expect("unpoisoned");
+            log.held.get_mut(&connection)?.pop_front()
+        })
+    }
+
+    /// Sends what is still kept back, and keeps nothing back any more.
+    pub fn release(&self, connection: usize) {
+        let mut log = self.log.lock().expect("unpoisoned");
+        let held = log.held.remove(&connection).unwrap_or_default();
+        for answer in held {
+            log.write(connection, &answer);
+        }
+    }
+
+    /// Sends bytes of the test's own.
+    pub fn send(&self, connection: usize, bytes: &[u8]) {
+        self.log
+            .lock()
+            .expect("unpoisoned")
+            .write(connection, bytes);
+    }
+
+    /// Sends bytes of the test's own and waits until the other side has read them, so that what is sent next comes with
+    /// another read.
+    pub fn send_apart(&self, connection: usize, bytes: &[u8]) {
+        self.send(connection, bytes);
+        let peer = self.log.lock().expect("unpoisoned").streams[&connection].peer_addr();
+        let Ok(peer) = peer else { return };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // The look costs more than the other side takes.
+            thread::sleep(Duration::from_micros(100));
+            if all_read(self.addr, peer) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "what was sent is not read");
+        }
+    }
+
     /// Cuts all connections.
     pub fn cut(&self) {
-        for stream in self.log.lock().expect("unpoisoned").streams.drain(..) {
+        for stream in mem::take(&mut self.log.lock().expect("unpoisoned").streams).values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
+}
+
+impl Log {
+    /// The other side may be gone.
+    fn write(&mut self, connection: usize, bytes: &[u8]) -> bool {
+        let stream = self.streams.get_mut(&connection);
+        stream.is_some_and(|stream| stream.write_all(bytes).is_ok())
+    }
+}
+
+/// Whether nothing of what was sent from `from` to `to` waits on either side. A connection that is gone has read all.
+fn all_read(from: SocketAddr, to: SocketAddr) -> bool {
+    let table = fs::read_to_string("/proc/self/net/tcp").expect("Linux's table of sockets");
+    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
+    let waiting = |local: SocketAddr, remote: SocketAddr, at: usize| {
+        let of_it = table.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let ends = (port(fields[1])?, port(fields[2])?);
+            (ends == (local.port(), remote.port()))
+                .then(|| fields[4].split(':').nth(at) == Some("00000000"))
+        });
+        !of_it.unwrap_or(true)
+    };
+    !waiting(from, to, 0) && !waiting(to, from, 1)
 }
 
 impl Drop for Scripted {
@@ -96,9 +186,9 @@ fn accept(listener: &TcpListener, log: &Arc<Mutex<Log>>, script: &Arc<Script>) {
         if state.stopping {
             return;
         }
-        state
-            .streams
-            .push(stream.try_clone().expect("a second handle"));
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let second = stream.try_clone().expect("a second handle");
+        state.streams.insert(number, second);
         let (log, script) = (Arc::clone(log), Arc::clone(script));
         state
             .threads
@@ -110,26 +200,25 @@ fn serve(number: usize, mut stream: TcpStream, log: &Mutex<Log>, script: &Script
     let (mut input, mut chunk) = (Vec::new(), [0; 16 << 10]);
     'connection: while let Ok(count @ 1..) = stream.read(&mut chunk) {
         input.extend_from_slice(&chunk[..count]);
-        let (mut done, mut out) = (0, Vec::new());
+        let mut done = 0;
         while let Some((value, length)) = resp::parse(&input[done..]) {
             done += length;
             let text = |value: &resp::Value| value.text().unwrap_or_default().to_owned();
             let words: Words = value.elements().iter().map(text).collect();
             let command: Vec<&str> = words.iter().map(String::as_str).collect();
             let answer = script(number, &command);
-            log.lock()
-                .expect("unpoisoned")
-                .commands
-                .push((number, words));
-            match answer {
-                Some(answer) => out.extend_from_slice(&answer),
-                None => break 'connection,
+            let mut log = log.lock().expect("unpoisoned");
+            log.commands.push((number, words));
+            let Some(answer) = answer else {
+                break 'connection;
+            };
+            if let Some(held) = log.held.get_mut(&number) {
+                held.push_back(answer);
+            } else if !log.write(number, &answer) {
+                break 'connection;
             }
         }
         input.drain(..done);
-        if stream.write_all(&out).is_err() {
-            break;
-        }
     }
     let _ = stream.shutdown(Shutdown::Both);
 }
