@@ -66,7 +66,10 @@ mod tests {
             let mut scanner = RequestScanner::default();
             let end = request.len();
             assert_eq!(scanner.scan(&request), Ok(Scanned::Request { end }));
-            assert_eq!(get(&request), Some((&request[scanner.args()[1].clone()], end)));
+            assert_eq!(
+                get(&request),
+                Some((&request[scanner.args()[1].clone()], end))
+            );
             let cut = (0..end - 2).find(|&cut| get(&request[..cut]).is_some());
             assert_eq!(cut, None, "the key had not come yet");
         }
