@@ -12,7 +12,7 @@ use nearside::proxy::session::{Peer, Session};
 use nearside::proxy::settings::Settings;
 use nearside::upstream::lanes::{Lanes, Seat};
 use nearside::upstream::settings::{Address, Endpoint};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 
 /// What the sessions of one nearside share.
@@ -48,10 +48,9 @@ impl Inside {
         }
     }
 
-    /// A session on the current runtime; the client's end of its connection.
-    pub fn connect(&self) -> UnixStream {
-        let (client, stream) = UnixStream::pair().expect("two ends");
-        tokio::spawn(Session::new(
+    /// A session of the current runtime on this stream.
+    pub fn session<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Session<S> {
+        Session::new(
             stream,
             self.sessions.number(),
             Arc::clone(&self.lanes),
@@ -59,8 +58,7 @@ impl Inside {
             &Settings::default(),
             Arc::new(AtomicBool::new(false)),
             Peer::default(),
-        ));
-        client
+        )
     }
 
     /// Reads answered from memory so far.
