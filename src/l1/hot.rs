@@ -102,6 +102,8 @@ struct Count {
 struct Sketch {
     counts: Vec<Count>,
     places: HashTable<u32>,
+    /// Keys of counts that are gone, for their memory.
+    spare: Vec<Vec<u8>>,
     hasher: RandomState,
 }
 
@@ -118,8 +120,11 @@ impl Sketch {
             return;
         }
         let at = if self.counts.len() < COUNTED {
+            let mut own = self.spare.pop().unwrap_or_default();
+            own.clear();
+            own.extend_from_slice(key);
             self.counts.push(Count {
-                key: key.to_vec(),
+                key: own,
                 noted: 1,
                 over: 0,
             });
@@ -148,6 +153,13 @@ impl Sketch {
         count.over = count.noted;
         count.noted += 1;
         at
+    }
+
+    /// Forgets all keys and keeps their memory.
+    fn clear(&mut self) {
+        self.places.clear();
+        self.spare
+            .extend(self.counts.drain(..).map(|count| count.key));
     }
 
     /// What a key may have been noted that is not counted.
@@ -182,12 +194,11 @@ impl Windows {
         if age < WINDOW {
             return;
         }
-        let ended = std::mem::take(&mut self.current);
-        self.previous = if age < 2 * WINDOW {
-            ended
-        } else {
-            Sketch::default()
-        };
+        std::mem::swap(&mut self.current, &mut self.previous);
+        self.current.clear();
+        if age >= 2 * WINDOW {
+            self.previous.clear();
+        }
         self.turned = now;
     }
 }

@@ -62,6 +62,7 @@ mod queue;
 mod reads;
 mod requests;
 mod route;
+mod spare;
 mod streaming;
 
 /// Bytes read at a time, from the client or from an own connection.
@@ -70,8 +71,6 @@ const CHUNK: usize = 64 * 1024;
 const STREAM_WINDOW: usize = 256 * 1024;
 /// Unsent replies above which nothing is read from an own connection.
 const OUTPUT_WINDOW: usize = 256 * 1024;
-/// Buffers larger than this are given back when they are empty.
-const KEPT: usize = 16 * 1024;
 /// Passes of one poll, after which the other sessions of the thread get their turn.
 const PASSES: usize = 16;
 
@@ -302,7 +301,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes what the lane's reader has left; whether there was anything.
     fn take_mail(&mut self) -> io::Result<bool> {
-        let mut mail = self.mailbox.lock();
+        let Some(mut mail) = self.mailbox.take_news() else {
+            self.finish_partial()?;
+            return Ok(false);
+        };
         if let Some(reason) = mail.cut {
             tracing::warn!(session = self.id, reason, "client cut off");
             return Err(io::ErrorKind::ConnectionAborted.into());

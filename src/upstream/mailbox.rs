@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use atomic_waker::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::buffers::Share;
 
@@ -30,6 +30,8 @@ pub struct Mail {
 #[derive(Debug, Default)]
 pub struct Mailbox {
     mail: Mutex<Mail>,
+    /// Somebody may have left something; set and cleared under the lock.
+    news: AtomicBool,
     waker: AtomicWaker,
     /// Wakes the lane when a client that it waits for has taken its bytes.
     pub room: AtomicWaker,
@@ -40,9 +42,23 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// The mail, locked.
-    pub fn lock(&self) -> parking_lot::MutexGuard<'_, Mail> {
-        self.mail.lock()
+    /// The mail, locked. Who changes it wakes the session afterwards.
+    pub fn lock(&self) -> MutexGuard<'_, Mail> {
+        let mail = self.mail.lock();
+        self.news.store(true, Ordering::Release);
+        mail
+    }
+
+    /// The mail, locked, for the session to take what is there; `None` without a lock if nobody has left anything since
+    /// the last time.
+    #[inline]
+    pub fn take_news(&self) -> Option<MutexGuard<'_, Mail>> {
+        if !self.news.load(Ordering::Acquire) {
+            return None;
+        }
+        let mail = self.mail.lock();
+        self.news.store(false, Ordering::Release);
+        Some(mail)
     }
 
     /// The session wants to be woken when something arrives.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{CHUNK, KEPT, OUTPUT_WINDOW, STREAM_WINDOW, Session};
+use super::{CHUNK, OUTPUT_WINDOW, STREAM_WINDOW, Session, spare};
 use crate::proxy::forget_written;
 use crate::proxy::own::Own;
 use crate::upstream::clock::now_ms;
@@ -50,6 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(true)
                 }
                 Poll::Ready(Ok(())) => {
+                    spare::take(&mut self.input);
                     self.input.extend_from_slice(buf.filled());
                     self.now = now_ms();
                     self.mailbox.heard(self.now);
@@ -93,9 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.written == self.out.len() {
             self.out.clear();
             self.written = 0;
-            if self.out.capacity() > KEPT {
-                self.out = Vec::new();
-            }
+            spare::give_back(&mut self.out);
         } else if let Some(reason) = self.is_too_far_behind() {
             tracing::warn!(session = self.id, reason, "client cut off");
             return Err(io::ErrorKind::ConnectionAborted.into());

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{CHUNK, Flow, KEPT, Replies, Session};
+use super::{CHUNK, Flow, Replies, Session, spare};
 use crate::proxy::own::Own;
 use crate::resp::encode;
 use crate::resp::request::{RequestScanner, Scanned};
@@ -22,6 +22,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         }
         self.keep_seat();
+        spare::take(&mut self.out);
         let input = std::mem::take(&mut self.input);
         let mut scanner = std::mem::take(&mut self.scanner);
         let mut at = 0;
@@ -99,8 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.scanner = scanner;
         self.input = input;
         self.input.drain(..at);
-        if self.input.is_empty() && self.input.capacity() > KEPT {
-            self.input = Vec::new();
+        if self.input.is_empty() {
+            spare::give_back(&mut self.input);
         }
         at > 0
     }
