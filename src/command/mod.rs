@@ -200,6 +200,16 @@ impl Row {
         self.name == "MOVE" || self.name == "COPY" && args > 3
     }
 
+    /// The positions of the fields that a request of so many arguments reads, where it reads nothing else of its hash.
+    #[must_use]
+    pub fn fields(&self, args: usize) -> Option<Range<usize>> {
+        match self.name {
+            "HGET" | "HEXISTS" | "HSTRLEN" if args == 3 => Some(2..3),
+            "HMGET" if args > 2 => Some(2..args),
+            _ => None,
+        }
+    }
+
     /// Whether what it reads is a hash, whose fields may have expiries of their own.
     #[must_use]
     pub fn reads_hash(&self) -> bool {

@@ -18,6 +18,8 @@ pub struct Space {
     served: AtomicBool,
     /// The server tracks what the lane reads.
     tracked: AtomicBool,
+    /// The user may not ask how long the fields of a hash live.
+    timeless: AtomicBool,
     pushed: Mutex<PushLog>,
 }
 
@@ -39,6 +41,7 @@ impl Space {
             used: AtomicBool::new(false),
             served: AtomicBool::new(false),
             tracked: AtomicBool::new(true),
+            timeless: AtomicBool::new(false),
             pushed: Mutex::new(PushLog {
                 ring: Vec::new(),
                 count: 0,
@@ -71,6 +74,17 @@ impl Space {
     #[must_use]
     pub fn is_tracked(&self) -> bool {
         self.tracked.load(Ordering::Acquire)
+    }
+
+    /// Nobody is told here how long fields of a hash live, so no more fills ask for it.
+    pub fn refuse_field_ttls(&self) {
+        self.timeless.store(true, Ordering::Release);
+    }
+
+    /// Whether the lane may ask how long fields of a hash live, as far as is known.
+    #[must_use]
+    pub fn tells_field_ttls(&self) -> bool {
+        !self.timeless.load(Ordering::Acquire)
     }
 
     /// Hits were served.

@@ -8,7 +8,8 @@
 //! | reads from the client | `client` |
 //! | goes through the requests in hand | `requests`, or `streaming` where they are passed on before they are whole |
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
-//! | looks reads up, now or when their turn comes | `reads`, `partial` for an MGET with some keys missing |
+//! | looks reads up, now or when their turn comes | `reads`, `ahead`, `partial` for an MGET with some keys missing |
+//! | sends those that miss, as fills where that pays | `fills` |
 //! | sends transactions that fit the lane | `block` |
 //! | answers NEARSIDE | `control`, `explain` |
 //! | answers what concerns the connection alone | `here`, `place` for who the client is and in which database |
@@ -53,6 +54,7 @@ mod client;
 mod control;
 mod ending;
 mod explain;
+mod fills;
 mod here;
 mod link;
 mod mode;

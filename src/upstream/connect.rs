@@ -15,7 +15,7 @@ use super::settings::{Address, Credentials, Settings};
 use crate::command::learned::Learned;
 use crate::resp::downgrade::Downgrade;
 use crate::resp::encode;
-use crate::resp::frame::{FrameWalker, Sink};
+use crate::resp::frame::{FrameWalker, Sink, parse_integer};
 
 /// A connection to the upstream.
 #[derive(Debug)]
@@ -159,13 +159,15 @@ impl Hello {
     }
 }
 
-/// Collects a frame's bulk strings, and its line if it is one.
+/// Collects a frame's bulk strings and integers, and its line if it is one.
 #[derive(Debug, Default)]
 pub struct Parts {
     /// The bulk strings, in order.
     pub bulks: Vec<Vec<u8>>,
     /// The frame itself where it is a simple string, error or integer, kind and line break included.
     pub line: Vec<u8>,
+    /// The integers in an aggregate, in order.
+    pub integers: Vec<i64>,
     current: Vec<u8>,
     /// The element under way is one of an aggregate's.
     inside: bool,
@@ -180,6 +182,13 @@ impl Sink for Parts {
     fn line(&mut self, bytes: &[u8]) {
         if !self.inside {
             self.line.extend_from_slice(bytes);
+            return;
+        }
+        self.current.extend_from_slice(bytes);
+        if let Some(text) = self.current.strip_suffix(b"\r\n") {
+            self.integers
+                .extend(text.strip_prefix(b":").and_then(parse_integer));
+            self.current.clear();
         }
     }
     fn body(&mut self, bytes: &[u8]) {

@@ -33,6 +33,8 @@ pub struct FillKeys {
     pub filled: Filled,
     /// Something of its key was held when it was sent, so that it went without CACHING and PTTL.
     pub held: Option<Held>,
+    /// It reads so many fields of a hash, and asks also how long these live.
+    pub fields: usize,
     /// L1's epoch when it was sent.
     pub epoch: Epoch,
 }
@@ -101,7 +103,8 @@ pub enum Op {
     ScriptEnd,
     /// EXEC's reply: its elements are converted each by its command, and the writes are released behind it.
     Exec(Arc<ExecBlock>),
-    /// CACHING's reply, the read's, which goes to the session, and one PTTL's for each key; or the read's alone.
+    /// CACHING's reply, the read's, which goes to the session, one PTTL's for each key, and HPTTL's where it asks for the
+    /// fields' times; or the read's alone.
     Fill(Box<FillKeys>),
     /// A reply to nobody, which says that L1 has seen all that came before on this lane.
     Marker(Option<Arc<Settling>>),

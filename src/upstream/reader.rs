@@ -224,7 +224,9 @@ impl Reader {
     /// The reply under way has ended.
     fn ended(&mut self) -> Result<(), LaneEnd> {
         self.frame = Frame::None;
-        let Reply { error, parts, .. } = std::mem::take(&mut self.reply);
+        let Reply {
+            mut error, parts, ..
+        } = std::mem::take(&mut self.reply);
         let head = self
             .pending
             .front()
@@ -237,7 +239,20 @@ impl Reader {
             {
                 refused_caching(&self.space, &reason);
             }
-            if !self.filling.advance(&parts, !error.is_empty(), fill) {
+            let timing = self
+                .filling
+                .is_timing()
+                .filter(|_| error.starts_with(b"-NOPERM"));
+            let whole = self.filling.advance(&parts, !error.is_empty(), fill);
+            match timing {
+                Some("HPTTL") => {
+                    self.space.refuse_field_ttls();
+                    error.clear();
+                }
+                Some(_) => refused_caching(&self.space, &String::from_utf8_lossy(&error[1..])),
+                None => {}
+            }
+            if !whole {
                 return self.judge(&error);
             }
         }
@@ -260,7 +275,7 @@ impl Reader {
             }
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
-                self.fill(&fill, &filling, head.shape, head.sent);
+                self.fill(&fill, filling, head.shape, head.sent);
             }
             Op::Marker(settling) => {
                 drop(settling);

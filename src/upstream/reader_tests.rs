@@ -29,6 +29,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         keys: vec![b"k".as_slice().into()],
         filled: Filled::Value,
         held: None,
+        fields: 0,
         epoch: crate::l1::Epoch::default(),
     };
     reader.pending.push_back(Pending {
@@ -50,7 +51,9 @@ fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
     let mut waiting = Vec::new();
     for chunk in stream.chunks(step) {
         waiting.extend_from_slice(chunk);
-        let used = reader.take(&waiting, Beside::Nobody).expect("a sound stream");
+        let used = reader
+            .take(&waiting, Beside::Nobody)
+            .expect("a sound stream");
         waiting.drain(..used);
     }
     assert!(waiting.is_empty());

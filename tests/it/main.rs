@@ -7,6 +7,7 @@ mod control;
 mod corners;
 mod keyspaces;
 mod module_reads;
+mod newer;
 mod private;
 mod redis_rs;
 mod reload;

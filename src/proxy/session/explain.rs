@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Some(why(bar));
         }
         match asked.wanted {
-            Wanted::Reply(row) if !self.keeps_all(row, keys) => Some(
+            Wanted::Reply(row) if !self.keeps_all(row, asked.args.len(), keys) => Some(
                 "one of its key spaces is not cached, or has hash_field_ttls = \"possible\" and the upstream has such",
             ),
             _ => None,

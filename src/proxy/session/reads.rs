@@ -1,26 +1,22 @@
 //! Cacheable reads: from L1 now, from L1 when their turn comes, with somebody else's read, or from the lane.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::requests::ANSWERED;
 use super::{Flow, Session};
 use crate::command::Row;
-use crate::l1::settings::{FieldTtls, Keyspace, Mode, WritePolicy};
+use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, Lookup, Read, Rule};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
-use crate::upstream::flights::{Flight, Join};
-use crate::upstream::{Extra, FillKeys, Filled, Op, Pending, Predicted};
+use crate::upstream::Predicted;
+use crate::upstream::flights::Join;
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
-
-/// Has the next read tracked.
-const CACHING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
 
 /// What kind of reply a cacheable read asks for.
 #[derive(Debug, Clone, Copy)]
@@ -52,11 +48,11 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn is_value(&self) -> bool {
+    pub(super) fn is_value(&self) -> bool {
         matches!(self.wanted, Wanted::Value)
     }
 
-    fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> Shape {
         match self.wanted {
             Wanted::Value | Wanted::Values => Shape::Generic,
             Wanted::Reply(row) => row.shape(self.args.len()),
@@ -88,7 +84,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What stands behind the command's name.
-    fn rest(&self) -> &'a [u8] {
+    pub(super) fn rest(&self) -> &'a [u8] {
         &self.request[self.args[0].end..]
     }
 }
@@ -253,7 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The L1 reads that a request consists of.
-    fn reads<'a>(&self, asked: Asked<'a>) -> impl Iterator<Item = Read<'a>> {
+    pub(super) fn reads<'a>(&self, asked: Asked<'a>) -> impl Iterator<Item = Read<'a>> {
         let reply = match asked.wanted {
             Wanted::Reply(row) => asked
                 .first_key()
@@ -334,168 +330,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         whole.then_some(predicted)
     }
 
-    fn keyspace(&self, asked: &Asked<'_>) -> u8 {
+    pub(super) fn keyspace(&self, asked: &Asked<'_>) -> u8 {
         let keyspaces = self.l1.keyspaces();
         asked.first_key().map_or(0, |key| keyspaces.of(key))
-    }
-
-    /// Sends a read that missed, as a fill where that pays; others may join it if it may be `shared`.
-    pub(super) fn send_read(
-        &mut self,
-        asked: Asked<'_>,
-        predicted: Option<Predicted>,
-        shared: bool,
-    ) {
-        let keyspace = self.keyspace(&asked);
-        self.note(keyspace, false);
-        let mut extra = Extra {
-            predicted,
-            ..Extra::default()
-        };
-        if shared && self.batch.is_empty() && !matches!(asked.wanted, Wanted::Values) {
-            let read = self.reads(asked).next();
-            let flight = read.map(|read| Flight::new(&self.l1, &read, self.now));
-            extra.flight.clone_from(&flight);
-            self.flight = flight;
-        }
-        let extra = (!extra.is_empty()).then(|| Box::new(extra));
-        let Some(fill) = self.fill(asked, keyspace) else {
-            self.send_plain(asked, extra);
-            return;
-        };
-        let mut ttls = Vec::new();
-        if fill.held.is_none() {
-            self.bytes.extend_from_slice(CACHING);
-            for key in &fill.keys {
-                encode::request(&mut ttls, &[b"PTTL", key]);
-            }
-        }
-        let key = asked.first_key().map(|key| self.l1.hash(key));
-        let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
-        let op = Op::Fill(Box::new(fill));
-        self.queue_read(
-            asked.request,
-            asked.is_value(),
-            reads,
-            asked.shape(),
-            op,
-            extra,
-        );
-        self.bytes.extend_from_slice(&ttls);
-    }
-
-    /// Fills a key anew behind a write of it that has just been queued, where its key space says so: the push for the
-    /// write comes before the read, so the fill stands. Its reply is for nobody.
-    pub(super) fn write_through(&mut self, key: &[u8]) {
-        let keyspaces = self.l1.keyspaces();
-        let policy = keyspaces.policy(keyspaces.of(key));
-        let tracked = self
-            .seat
-            .as_ref()
-            .is_some_and(|seat| seat.space().is_tracked());
-        let wanted = policy.write_policy == WritePolicy::WriteThrough && policy.cache;
-        if !wanted || !tracked || !self.l1.samples(self.l1.hash(key)) {
-            return;
-        }
-        self.bytes.extend_from_slice(CACHING);
-        encode::request(&mut self.bytes, &[b"GET", key]);
-        encode::request(&mut self.bytes, &[b"PTTL", key]);
-        let fill = FillKeys {
-            keys: vec![key.into()],
-            filled: Filled::Value,
-            held: None,
-            epoch: self.l1.epoch(),
-        };
-        self.batch.push(Pending {
-            session: Some(Arc::clone(self.lanes.nobody())),
-            sent: self.now,
-            resp2: false,
-            shape: Shape::Generic,
-            silent: true,
-            repeatable: false,
-            reads: None,
-            op: Op::Fill(Box::new(fill)),
-            extra: None,
-        });
-    }
-
-    fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {
-        let key = asked.first_key().map(|key| self.l1.hash(key));
-        let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
-        let repeatable = asked.is_value();
-        self.queue_read(
-            asked.request,
-            repeatable,
-            reads,
-            asked.shape(),
-            Op::Relay,
-            extra,
-        );
-    }
-
-    /// How the read is put into L1, if it is.
-    fn fill(&self, asked: Asked<'_>, keyspace: u8) -> Option<FillKeys> {
-        if !self.l1_on {
-            return None;
-        }
-        let space = self.seat.as_ref()?.space();
-        let keyspaces = self.l1.keyspaces();
-        let policy = keyspaces.policy(keyspace);
-        let (filled, held) = match asked.wanted {
-            Wanted::Values => {
-                // Every key notes the read.
-                let admits = |read: &Read<'_>| {
-                    let crate::l1::Ident::Value(key) = read.ident else {
-                        return false;
-                    };
-                    let policy = keyspaces.policy(keyspaces.of(key));
-                    self.l1.admits(space, read, policy)
-                };
-                let admitted = self.reads(asked).filter(admits).count();
-                (admitted > 0).then_some((Filled::Values, None))?
-            }
-            Wanted::Value => {
-                let key = asked.first_key()?;
-                let read = self.l1.value(key);
-                let admitted = self.l1.admits(space, &read, policy);
-                let held = admitted.then(|| self.l1.held(space, read.key, key, self.now))?;
-                (Filled::Value, held)
-            }
-            Wanted::Reply(row) => {
-                let keys = asked.keys();
-                let first = keys.first()?;
-                if !self.keeps_all(row, &keys) {
-                    return None;
-                }
-                let read = self.l1.reply(row.name, first, asked.rest());
-                let admitted = self.l1.admits(space, &read, policy);
-                let of_key = || self.l1.held(space, read.key, first, self.now);
-                let held = admitted.then(|| (keys.len() == 1).then(of_key).flatten())?;
-                let (name, rest) = (row.name, asked.rest().into());
-                (Filled::Reply { name, rest }, held)
-            }
-        };
-        Some(FillKeys {
-            keys: asked.keys().into_iter().map(Into::into).collect(),
-            filled,
-            held,
-            epoch: self.l1.epoch(),
-        })
-    }
-
-    /// Whether replies of a command that reads these keys may be kept.
-    pub(super) fn keeps_all(&self, row: &Row, keys: &[&[u8]]) -> bool {
-        let keyspaces = self.l1.keyspaces();
-        let mut policies = keys.iter().map(|key| keyspaces.policy(keyspaces.of(key)));
-        policies.all(|policy| self.keeps(row, policy))
-    }
-
-    /// Whether replies of a command may be kept: not of hashes whose fields may end unnoticed.
-    fn keeps(&self, row: &Row, policy: &Keyspace) -> bool {
-        policy.cache
-            && (policy.hash_field_ttls == FieldTtls::None
-                || !self.lanes.has_field_ttls()
-                || !row.reads_hash())
     }
 
     /// Answers from L1, if it has all that is asked for; what it has is a snapshot, or it is not used. The number of the

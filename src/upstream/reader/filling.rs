@@ -19,6 +19,8 @@ enum Next {
     Read,
     /// A PTTL's.
     Deadline,
+    /// HPTTL's.
+    Fields,
 }
 
 /// The fill at the head of the stream.
@@ -29,6 +31,8 @@ pub(super) struct Filling {
     refused: Option<Refusal>,
     value: Vec<u8>,
     ttls: Vec<i64>,
+    /// The same of its fields.
+    fields: Vec<i64>,
 }
 
 /// A fill that was put in late; only where [`Rule::FillInReader`] is knocked out.
@@ -52,7 +56,16 @@ impl Filling {
 
     /// Whether the read's reply has come.
     pub(super) fn was_read(&self) -> bool {
-        self.next == Next::Deadline
+        matches!(self.next, Next::Deadline | Next::Fields)
+    }
+
+    /// Whether the reply under way is that to a question of ours for an end, and to which.
+    pub(super) fn is_timing(&self) -> Option<&'static str> {
+        match self.next {
+            Next::Deadline => Some("PTTL"),
+            Next::Fields => Some("HPTTL"),
+            Next::Tracking | Next::Read => None,
+        }
     }
 
     /// It must not stand.
@@ -98,16 +111,51 @@ impl Filling {
                     self.refuse(Refusal::Expiry);
                 }
                 self.ttls.push(ttl.unwrap_or(-2));
+                if self.ttls.len() == fill.keys.len() && fill.fields > 0 {
+                    self.next = Next::Fields;
+                    return false;
+                }
+            }
+            Next::Fields => {
+                if parts.integers.len() != fill.fields {
+                    self.refuse(Refusal::Expiry);
+                }
+                self.fields.extend_from_slice(&parts.integers);
+                return true;
             }
         }
         self.ttls.len() >= fill.keys.len()
+    }
+
+    /// Has the first key's time be no longer than that of any field that was read; whether what was read of each agrees.
+    fn bound_by_fields(&mut self) -> bool {
+        let elements = match &*self.value {
+            [b'*', ..] => split_array(&self.value).unwrap_or_default(),
+            single => vec![single],
+        };
+        let nothing = |element: &&[u8]| matches!(*element, b"_\r\n" | b":0\r\n");
+        let mut pairs = self.fields.iter().zip(&elements);
+        let agree = elements.len() == self.fields.len()
+            && pairs.all(|(&ttl, element)| ttl >= -1 || ttl == -2 && nothing(element));
+        let ends = self.fields.iter().filter(|&&ttl| ttl >= 0);
+        if let (Some(first), Some(&least)) = (self.ttls.first_mut(), ends.min()) {
+            *first = if *first == -1 {
+                least
+            } else {
+                least.min(*first)
+            };
+        }
+        agree
     }
 }
 
 impl Reader {
     /// Puts what a fill has brought into L1.
-    pub(super) fn fill(&mut self, fill: &FillKeys, filling: &Filling, shape: Shape, sent: u64) {
+    pub(super) fn fill(&mut self, fill: &FillKeys, mut filling: Filling, shape: Shape, sent: u64) {
         let keyspaces = self.l1.keyspaces();
+        if fill.fields > 0 && filling.refused.is_none() && !filling.bound_by_fields() {
+            filling.refuse(Refusal::Expiry);
+        }
         if let Some(refusal) = filling.refused {
             let keyspace = fill.keys.first().map_or(0, |key| keyspaces.of(key));
             keyspaces.refuse(keyspace, refusal);

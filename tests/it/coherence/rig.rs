@@ -26,7 +26,11 @@ pub const QUIET: Duration = Duration::from_secs(60);
 impl Rig {
     /// With active expiry off and `max_staleness` so long that it plays no part, unless `adjust` says otherwise.
     pub fn new(adjust: impl FnOnce(&mut Settings)) -> Self {
-        let server = RedisServer::start(&[]);
+        Self::before(RedisServer::start(&[]), adjust)
+    }
+
+    /// The same with this server.
+    pub fn before(server: RedisServer, adjust: impl FnOnce(&mut Settings)) -> Self {
         server.client().must(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         let relay = Relay::start(server.addr());
         let near = Nearside::start(relay.addr(), |settings| {

@@ -1,6 +1,7 @@
 //! A real redis-server for one test.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -12,6 +13,7 @@ use super::{PATIENCE, TempDir, eventually};
 /// which therefore has to be the one that keeps it.
 pub struct RedisServer {
     child: Child,
+    program: PathBuf,
     addr: SocketAddr,
     dir: TempDir,
 }
@@ -19,11 +21,21 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts redis-server without persistence on a free port; `extra` are arguments of its command line.
     pub fn start(extra: &[&str]) -> Self {
+        Self::start_program(Path::new("redis-server"), extra)
+    }
+
+    /// The same of a version that Debian does not have; see the Makefile.
+    pub fn start_newer(extra: &[&str]) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/newer-redis");
+        Self::start_program(&folder.join("redis-server"), extra)
+    }
+
+    fn start_program(program: &Path, extra: &[&str]) -> Self {
         for _ in 0..20 {
             let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let addr = free.local_addr().expect("its address");
             drop(free);
-            if let Some(server) = Self::start_on(addr, extra) {
+            if let Some(server) = Self::start_on(program, addr, extra) {
                 return server;
             }
         }
@@ -31,11 +43,12 @@ impl RedisServer {
     }
 
     /// `None` where somebody else took the port in between.
-    fn start_on(addr: SocketAddr, extra: &[&str]) -> Option<Self> {
+    fn start_on(program: &Path, addr: SocketAddr, extra: &[&str]) -> Option<Self> {
         let dir = TempDir::new();
         let log = dir.path().join("redis.log");
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "redis-server"])
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
             .args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()])
             .args(["--save", "", "--appendonly", "no"])
             .args(["--enable-debug-command", "yes"])
@@ -49,7 +62,12 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .expect("setpriv of util-linux on the PATH");
-        let mut server = Self { child, addr, dir };
+        let mut server = Self {
+            child,
+            program: program.to_owned(),
+            addr,
+            dir,
+        };
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = server.child.try_wait().expect("the server's status") {
@@ -82,7 +100,9 @@ impl RedisServer {
     pub fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        *self = eventually("the port again", || Self::start_on(self.addr, &[]));
+        *self = eventually("the port again", || {
+            Self::start_on(&self.program, self.addr, &[])
+        });
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -95,7 +115,7 @@ impl RedisServer {
     }
 
     /// The server's own directory.
-    pub fn dir(&self) -> &std::path::Path {
+    pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 }
