@@ -36,6 +36,7 @@ conformance-subset: build ## The same without its slowest files.
 test: linker .venv/installed ## Everything that tests nearside, with real servers and clients.
 	@.ci/install redis-server redis-tools openssl
 	cargo test --locked
+	cargo test --manifest-path tests/interleavings/Cargo.toml --target-dir $(TARGET) --locked
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
 	@command -v npm >/dev/null || .ci/install nodejs npm
 	@test -e tests/clients/node/node_modules || npm ci --silent --prefix tests/clients/node
@@ -48,6 +49,8 @@ check: linker ## Format, lints, documentation, licences and duplicate versions.
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path tests/interleavings/Cargo.toml --check
+	cargo clippy --manifest-path tests/interleavings/Cargo.toml --target-dir $(TARGET) --lib --tests --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
 	cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu >$(TARGET)/metadata.json
 	python3 .ci/licences.py <$(TARGET)/metadata.json

@@ -1,9 +1,12 @@
 //! Where a session's replies arrive: written by the lane's reader, taken by the session.
+//!
+//! The mail is one mutex, held for one step. No wake-up is lost: a session registers before it looks, and who writes wakes
+//! it behind that. What a session asks of itself (`idle_check`) is set before it is woken.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::sync::Mutex;
 use atomic_waker::AtomicWaker;
-use parking_lot::Mutex;
 
 use super::buffers::Share;
 
@@ -41,7 +44,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// The mail, locked.
-    pub fn lock(&self) -> parking_lot::MutexGuard<'_, Mail> {
+    pub fn lock(&self) -> crate::sync::MutexGuard<'_, Mail> {
         self.mail.lock()
     }
 
