@@ -16,8 +16,8 @@
 //! Locks: each shard is one mutex, held for one look-up, one insert or one drop and never across an
 //! await. What must be seen together is under it: an entry, the count of writes in flight for its key, and the moving on
 //! of its key's number (`generations.rs`). A fill is refused under the same lock under which a write is announced, so
-//! one of the two always sees the other. No thread holds two of these locks; the logs' (`by_hand.rs`, `space.rs`) are
-//! taken last and for one step.
+//! one of the two always sees the other. No thread holds two shards' locks. The logs' (`by_hand.rs`,
+//! `space.rs`) are taken last, for one step; that of the mode asked for first, and held while the shards are emptied.
 //!
 //! Atomics, each a single one read on its own, and what makes that enough:
 //!
