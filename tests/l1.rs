@@ -20,6 +20,9 @@ fn operations() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    // A few seconds' worth.
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
     #[test]
     fn any_operations_leave_l1_within_what_its_model_allows(config in any::<u8>(), operations in operations()) {
         models::l1::check(&[&[config], &operations[..]].concat());

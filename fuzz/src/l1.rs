@@ -35,7 +35,6 @@ struct Sent {
     lane: usize,
     what: What,
     reply: Vec<u8>,
-    nothing: bool,
     at: u64,
     epoch: Epoch,
     /// It is a plain read, of a key that is held until this time at most.
@@ -154,8 +153,9 @@ impl Model {
                 _ => {}
             },
             28 => {
-                self.lanes[lane].tracked = a % 4 > 0;
-                self.lanes[lane].space.set_tracked(a % 4 > 0);
+                let tracked = !a.is_multiple_of(4);
+                self.lanes[lane].tracked = tracked;
+                self.lanes[lane].space.set_tracked(tracked);
             }
             29 => self.look_at_pushes(lane, key, a),
             30 => {
@@ -199,7 +199,7 @@ impl Model {
             (held, until.expect("the server tracks no such key"))
         });
         self.puts += 1;
-        let nothing = kind % 4 == 0;
+        let nothing = kind.is_multiple_of(4);
         let text = "x".repeat([1, 60, 250, 800][usize::from(kind / 4 % 4)]);
         let text = format!("{}{text}", self.puts);
         let reply = match what {
@@ -212,7 +212,6 @@ impl Model {
             lane,
             what,
             reply: reply.into_bytes(),
-            nothing,
             at: self.now,
             epoch: self.l1.epoch(),
             held,

@@ -11,9 +11,9 @@
 //! A reply knows its keys only by hash. Who has the command table tells which they are: [`L1::walk`] hands out what was
 //! asked, a few entries at a time, and takes keys to drop.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::L1;
 

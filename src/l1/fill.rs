@@ -1,6 +1,6 @@
 //! Fills: what the lane's reader brings, and whether it may be put in.
 
-use std::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use super::by_hand::Epoch;
 use super::entry::New;

@@ -5,7 +5,7 @@
 //! A key's number moves under the lock of its shard, together with the drop; the number of all moves after a drop of
 //! everything. So whoever finds an entry, and then takes the number, is told of every drop of that entry.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// 64 KiB in all.
 const STRIPES: usize = 16 * 1024;

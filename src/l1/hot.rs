@@ -11,9 +11,9 @@
 
 use std::hash::BuildHasher;
 
+use crate::sync::Mutex;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use parking_lot::Mutex;
 
 /// Keys that a sketch counts.
 pub const COUNTED: usize = 256;

@@ -1,6 +1,6 @@
 //! Key spaces: named patterns of keys, each with its own policy. The first that matches a key is its own.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::glob;
 use super::settings::{Keyspace, Settings, WritePolicy};

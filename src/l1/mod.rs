@@ -15,10 +15,26 @@
 //!
 //! Locks: each shard is one mutex, held for one look-up, one insert or one drop and never across an
 //! await: a hit takes that one, and a session whose mailbox is empty takes no other (beside it, one for all 16 look-ups of
-//! a pipeline that are loaded ahead, and that of the hot keys for one read in 32). What must be seen together is under it: an entry, and the count of writes in flight for its
-//! key. A fill is refused under the same lock under which a write is announced, so one of the two always sees
-//! the other. `closed`, `drops`, `epoch` and a space's proof are single atomics, each read on its own: a hit
-//! that overlaps a change of one of them is concurrent with it, and may count as before it.
+//! a pipeline that are loaded ahead, and that of the hot keys for one read in 32). What must be seen together is under it: an entry, the count of writes in flight for its key, and the moving on
+//! of its key's number (`generations.rs`). A fill is refused under the same lock under which a write is announced, so
+//! one of the two always sees the other. No thread holds two shards' locks. The logs' (`by_hand.rs`,
+//! `space.rs`) are taken last, for one step; that of the mode asked for first, and held while the shards are emptied.
+//!
+//! Atomics, each a single one read on its own, and what makes that enough:
+//!
+//! | what | who changes it, and when | who reads it |
+//! |---|---|---|
+//! | `epoch` | a drop that refuses what was sent, *before* it comes through the shards | a fill, under its shard's lock: either it sees the number moved, or the drop is still to come through the shard |
+//! | `barred` | a write of any key, *before* it comes through the shards | the same, for the same reason |
+//! | `drops` | every drop by others than this nearside's writes, *after* it | an MGET, before its first look-up and behind its last: unchanged, no drop has ended in between, so nothing newer has been put in behind one |
+//! | a key's number | every drop of it, with the drop | a plain read, together with what is held, under the lock; its fill, under the lock. A reply that hangs on the key further: its fill *before* it asks for writes in flight, a hit at the look-up |
+//! | the number of all | a drop of everything, *after* it | the same plain reads: an entry that is found was not dropped yet, so the number is still to move |
+//! | `closed`, a space's proof, whether it is tracked, the mode | at any time | a hit, once: one that overlaps a change is concurrent with it, and may count as before it |
+//! | the share | an operator, *before* the drop of everything | a fill; one that has seen the share as it was has the epoch against it |
+//!
+//! Releases and acquires pair on each of these alone; what is under a lock needs neither. `tests/interleavings` builds
+//! these very sources on primitives whose order a scheduler chooses, and goes through many schedules of each of these
+//! protocols; the unit tests for snapshots do it with real threads.
 //!
 //! Writes in flight are counted by hash in fixed stripes, not by key: two keys that share a stripe refuse each
 //! other's fills while a write is out, which costs a miss and needs no allocation.

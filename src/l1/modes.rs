@@ -18,9 +18,9 @@
 //! their next pass, each for itself, so that for a time some announce and others do not: what holds for all is
 //! [`L1::mode`], which is `Off` unless none is mute.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use super::L1;
 use super::settings::Mode;

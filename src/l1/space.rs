@@ -1,8 +1,8 @@
 //! The part of L1 that one lane fills: whose entries they are, and whether that lane is heard.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// Pushes that a space remembers.
 const REMEMBERED: usize = 1024;

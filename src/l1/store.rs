@@ -1,13 +1,13 @@
 //! The store as sessions and the lane's reader see it.
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::sync::Mutex;
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
 
 use super::by_hand::{Epoch, Log};
 use super::entry::{ENTRY_OVERHEAD, Entry};

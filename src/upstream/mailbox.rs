@@ -1,9 +1,12 @@
 //! Where a session's replies arrive: written by the lane's reader, taken by the session.
+//!
+//! The mail is one mutex, held for one step. No wake-up is lost: a session registers before it looks, and who writes wakes
+//! it behind that. What a session asks of itself (`idle_check`) is set before it is woken.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::sync::Mutex;
 use atomic_waker::AtomicWaker;
-use parking_lot::{Mutex, MutexGuard};
 
 use super::buffers::Share;
 
@@ -43,7 +46,7 @@ pub struct Mailbox {
 
 impl Mailbox {
     /// The mail, locked. Who changes it wakes the session afterwards.
-    pub fn lock(&self) -> MutexGuard<'_, Mail> {
+    pub fn lock(&self) -> crate::sync::MutexGuard<'_, Mail> {
         let mail = self.mail.lock();
         self.news.store(true, Ordering::Release);
         mail
@@ -52,7 +55,7 @@ impl Mailbox {
     /// The mail, locked, for the session to take what is there; `None` without a lock if nobody has left anything since
     /// the last time.
     #[inline]
-    pub fn take_news(&self) -> Option<MutexGuard<'_, Mail>> {
+    pub fn take_news(&self) -> Option<crate::sync::MutexGuard<'_, Mail>> {
         if !self.news.load(Ordering::Acquire) {
             return None;
         }

@@ -120,3 +120,69 @@ fn what_the_upstream_does_not_call_a_read_or_nobody_vouches_for_is_not() {
         assert_eq!(upstream.count(&read[..1]), before + 3, "{read:?}");
     }
 }
+
+/// What NEARSIDE EXPLAIN says of a command: where it goes, whether it is cached and why, and whether it is held.
+fn explained(session: &mut Client, command: &[&str]) -> [String; 4] {
+    let words: Vec<&str> = ["NEARSIDE", "EXPLAIN"]
+        .iter()
+        .chain(command)
+        .copied()
+        .collect();
+    let told = session.must(&words);
+    ["route", "cached", "why", "held"].map(|name| {
+        let at = told.elements().iter();
+        let at = at.clone().position(|one| one.text() == Some(name));
+        let value = at.and_then(|at| told.elements().get(at + 1)?.text());
+        value.expect("a text").to_owned()
+    })
+}
+
+#[test]
+fn explain_says_what_becomes_of_them() {
+    let upstream = upstream();
+    let near = start(&upstream);
+    let mut session = near.session();
+    let own = "own connection";
+    let unvouched = "nearside does not know the command";
+    let contradicted = "l1.module_reads names it, and the upstream does not say that it is a read, or where its keys are";
+    for (command, expected) in [
+        (
+            &["json.get", "k"][..],
+            ["lane", "yes", "on its first read", "no"],
+        ),
+        (
+            &["JSON.MGET", "k", "l", "$"],
+            ["lane", "yes", "on its first read", "no"],
+        ),
+        (
+            &["JSON.GET"],
+            [own, "no", "it has a wrong number of arguments", "no"],
+        ),
+        (
+            &["JSON.SET", "k", "$", "1"],
+            [own, "no", contradicted, "no"],
+        ),
+        (&["JSON.KEYLESS", "k"], [own, "no", contradicted, "no"]),
+        (&["JSON.OTHER", "k"], [own, "no", unvouched, "no"]),
+    ] {
+        assert_eq!(explained(&mut session, command), expected, "{command:?}");
+        // As it says.
+        if expected[0] == "lane" {
+            assert_eq!(hits(&near, &mut session, command).0, 2, "{command:?}");
+            assert_eq!(explained(&mut session, command)[3], "yes", "{command:?}");
+        }
+    }
+    let told = session.must(&["NEARSIDE", "EXPLAIN", "json.mget", "k", "l", "$"]);
+    let keys = ["k", "l"].map(|key| Value::Bulk(key.into()));
+    assert!(
+        told.elements().contains(&Value::Array(keys.to_vec())),
+        "{told:?}"
+    );
+
+    let off = Nearside::start(upstream.addr(), |settings| {
+        settings.l1.mode = nearside::l1::settings::Mode::Off;
+        settings.l1.module_reads = vec!["JSON.GET".to_owned()];
+    });
+    let told = explained(&mut off.session(), &["JSON.GET", "k"]);
+    assert_eq!(told, [own, "no", "l1.mode is off", "no"]);
+}

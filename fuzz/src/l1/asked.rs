@@ -147,12 +147,13 @@ pub fn deadline(sent: &Sent, ttls: &[i64]) -> Option<u64> {
     if let Some((_, until)) = sent.held {
         return Some(cap.min(until));
     }
+    let nothing = sent.reply == b"_\r\n" || sent.reply == b"~0\r\n";
     let gone = ttls.contains(&-2);
     // Its key space keeps no such news.
-    let unwanted = sent.nothing && gone && space == 0;
+    let unwanted = nothing && gone && space == 0;
     let contradicts = match sent.what {
-        What::Value(_) => sent.nothing != gone,
-        _ => gone && !sent.nothing,
+        What::Value(_) => nothing != gone,
+        _ => gone && !nothing,
     };
     if unwanted || contradicts || ttls.iter().any(|&ttl| ttl < -2) {
         return None;

@@ -82,7 +82,7 @@ impl Model {
     }
 
     pub fn end_write(&mut self, key: usize, how: u8) {
-        if how % 4 == 0 && self.writes_of_any > 0 {
+        if how.is_multiple_of(4) && self.writes_of_any > 0 {
             self.l1.end_write_of_any();
             self.writes_of_any -= 1;
         } else if self.writes[key] > 0 {
@@ -138,8 +138,8 @@ impl Model {
                 "the walk misses {what:?}"
             );
         }
-        for key in 0..=last {
-            self.l1.drop_named(KEYS[key]);
+        for (key, name) in KEYS.into_iter().enumerate().take(last + 1) {
+            self.l1.drop_named(name);
             self.drop_key(key);
         }
     }

@@ -15,7 +15,7 @@ use crate::proxy::control::tree::Tree;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers with what would become of a command that was sent now.
     pub(super) fn explain(&mut self, request: &[u8], args: &[Range<usize>]) {
-        let row = command::of(request, args);
+        let row = command::of(request, args).or_else(|| self.module_read(request, args));
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
         let way = row.filter(|_| self.on_lane() || class == Class::Nearside);
         let way = way.and_then(|row| self.way(class, row, request, args));
@@ -40,7 +40,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 cached = bar.is_none();
                 bar.unwrap_or_else(|| self.comes_in(&keys))
             }
-            way => self.not_read(way, row, class),
+            _ => match row {
+                Some(row) => self.not_read(row, class),
+                None => self.not_known(&request[args[0].clone()]),
+            },
         };
         let name = row.map_or_else(
             || Tree::Bytes(request[args[0].clone()].to_ascii_uppercase()),
@@ -76,19 +79,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Why a command is no read that L1 may answer.
-    fn not_read(&self, way: Option<Way>, row: Option<&Row>, class: Class) -> &'static str {
-        let readable = matches!(class, Class::Get | Class::Mget)
-            || row.is_some_and(|row| row.cache == Cache::Keyed);
-        match (way, row) {
-            (_, None) => "nearside does not know the command",
-            _ if !self.l1_on => "l1.mode is off",
-            (_, Some(row)) if row.flags.has(Flags::WRITE) => "it writes",
-            (_, Some(_)) if readable && !self.on_lane() => {
-                "the session is bound to its own connection, or there is no lane for it"
-            }
-            _ if readable => "it has a wrong number of arguments",
-            (_, Some(row)) if row.specs.is_empty() => "it names no key",
-            _ => "its reply is not one that hangs on the keys it names alone",
+    fn not_read(&self, row: &Row, class: Class) -> &'static str {
+        let readable = matches!(class, Class::Get | Class::Mget) || row.cache == Cache::Keyed;
+        if !self.l1_on {
+            "l1.mode is off"
+        } else if row.flags.has(Flags::WRITE) {
+            "it writes"
+        } else if readable && !self.on_lane() {
+            "the session is bound to its own connection, or there is no lane for it"
+        } else if readable {
+            "it has a wrong number of arguments"
+        } else if row.specs.is_empty() {
+            "it names no key"
+        } else {
+            "its reply is not one that hangs on the keys it names alone"
+        }
+    }
+
+    /// Why a command that is not in the table is no read that L1 may answer.
+    fn not_known(&self, name: &[u8]) -> &'static str {
+        let names = &self.l1.settings().module_reads;
+        if !names
+            .iter()
+            .any(|one| one.as_bytes().eq_ignore_ascii_case(name))
+        {
+            "nearside does not know the command"
+        } else if !self.l1_on {
+            "l1.mode is off"
+        } else if self.lanes.module_read(name).is_some() {
+            "it has a wrong number of arguments"
+        } else {
+            "l1.module_reads names it, and the upstream does not say that it is a read, or where its keys are"
         }
     }
 

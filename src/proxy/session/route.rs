@@ -121,7 +121,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The row of a module's read that the operator vouches for.
-    fn module_read(&self, request: &[u8], args: &[Range<usize>]) -> Option<&'static Row> {
+    pub(super) fn module_read(
+        &self,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> Option<&'static Row> {
         let name = args.first().filter(|_| self.l1_on)?;
         let row = self.lanes.module_read(&request[name.clone()])?;
         // Where its keys cannot be told it is no such read.

@@ -262,6 +262,35 @@ fn a_smaller_sample_drops_the_others() {
     hit(&rig, &mut session, &["GET", "k"]);
 }
 
+/// An MGET that has some of its keys in the sample fills those alone.
+#[test]
+fn an_mget_fills_no_key_outside_the_sample() {
+    let rig = Rig::new(|settings| settings.l1.sample = 500_000);
+    let mut session = rig.near.session();
+    let keys: Vec<String> = (0..60).map(|n| format!("k{n}")).collect();
+    let mget: Vec<&str> = ["MGET"]
+        .into_iter()
+        .chain(keys.iter().map(String::as_str))
+        .collect();
+    session.must(&mget);
+    session.must(&["PING"]);
+    let mut explained = |key: &str| {
+        let told = session.must(&["NEARSIDE", "EXPLAIN", "GET", key]);
+        let texts: Vec<Option<String>> = told
+            .elements()
+            .iter()
+            .map(|one| one.text().map(str::to_owned))
+            .collect();
+        ["cached", "held"].map(|name| {
+            let at = texts.iter().position(|text| text.as_deref() == Some(name));
+            texts[at.expect("it is told") + 1].as_deref() == Some("yes")
+        })
+    };
+    let explained: Vec<[bool; 2]> = keys.iter().map(|key| explained(key)).collect();
+    assert!(explained.iter().all(|[cached, held]| cached == held));
+    assert!(explained.contains(&[true, true]) && explained.contains(&[false, false]));
+}
+
 /// Where the upstream tracks nothing for us, L1 stays without hits, and all else is as before.
 #[test]
 fn an_upstream_that_refuses_to_track() {

@@ -41,6 +41,13 @@ fn a_write_leaves_its_key_in_l1() {
     session.must(&["SET", "other", "1"]);
     session.must(&["ECHO", "behind"]);
     assert_eq!(rig.near.running().fills(), fills);
+    // Nor where the key is not in the share that is cached.
+    let switch = rig.near.running().switch();
+    switch.set(None, Some(0)).expect("nobody needs a restart");
+    let mark = rig.relay.mark();
+    session.must(&["SET", "through:k", "1"]);
+    session.must(&["ECHO", "behind"]);
+    assert!(!rig.relay.sent_read(mark, "through:k"));
 }
 
 /// Whatever is written in between by others, and however the writes follow each other, L1 ends with the truth.

@@ -124,9 +124,10 @@ fn writes_on_a_lane_that_breaks_are_answered_with_an_error_and_not_sent_again() 
         writer.send(&["SET", "k", "x"]);
         writer.flush();
         stage.upstream.await_command(&["SET"], sets);
-        reader.send(&["GET", "k"]);
+        let gets = stage.upstream.count(GET.read);
+        reader.send(GET.read);
         reader.flush();
-        stage.upstream.await_command(&["GET", "k"], 0);
+        stage.upstream.await_command(GET.read, gets);
         stage.upstream.send(stage.lane, broken);
         for session in [&mut writer, &mut reader] {
             let reply = session.read();
