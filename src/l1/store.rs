@@ -227,7 +227,11 @@ impl L1 {
     }
 
     pub(super) fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        &self.shards[usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)]
+        &self.shards[self.shard_of(hash)]
+    }
+
+    pub(super) fn shard_of(&self, hash: u64) -> usize {
+        usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)
     }
 
     /// A space of its own for a lane, empty.
