@@ -137,8 +137,10 @@ impl L1 {
         let shards = if workers <= 1 {
             1
         } else {
-            // Each has a policy of its own, which sees little where it holds little.
-            (settings.max_bytes >> 22).next_power_of_two().clamp(1, 16)
+            // Each has a policy of its own, which sees little where it holds little; and a lock of its own, which a
+            // pipeline of hits takes the less often the fewer there are.
+            let most = (2 * workers).next_power_of_two().min(16);
+            (settings.max_bytes >> 22).next_power_of_two().min(most)
         };
         let each = settings.max_bytes / shards;
         Self {
