@@ -427,7 +427,6 @@ impl L1 {
     /// A push on the lane of `space` named `key`.
     pub fn invalidate(&self, space: &Space, key: &[u8]) {
         let hash = self.hash(key);
-        space.note_push(hash);
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
         {
             // Both under the lock: who finds the key held has the count that its drop moves on.
@@ -435,6 +434,8 @@ impl L1 {
             self.generations.drop_key(hash);
             shard.remove(hash, key);
         }
+        // Not before it is gone: who takes the count first and then finds the key held learns of this push by it.
+        space.note_push(hash);
         self.moved_on();
     }
 
