@@ -128,6 +128,8 @@ impl L1 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::l1::settings::Settings;
     use crate::l1::{End, Fill, Lookup};
@@ -185,21 +187,21 @@ mod tests {
         }
     }
 
+    /// Ends the writer, also where the test fails.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// While keys are dropped and filled anew in turn, the first never looks newer than a later one that was filled before it.
     #[test]
     fn is_a_snapshot() {
-        use std::sync::atomic::{AtomicBool, Ordering};
         let l1 = L1::new(Settings::default(), 2);
         let space = l1.add_space();
         let keys = keys();
         let over = AtomicBool::new(false);
-        // Also where the test fails.
-        struct Over<'a>(&'a AtomicBool);
-        impl Drop for Over<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         let mut whole = 0;
         std::thread::scope(|scope| {
             scope.spawn(|| {

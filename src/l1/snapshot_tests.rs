@@ -108,7 +108,7 @@ fn what_has_changed_was_pushed_since() {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         while !over.load(Ordering::Relaxed) {
             first.clear();
-            let pushes = space.push_count();
+            let before = space.push_count();
             if l1.get(&space, &read, 2, None, &mut first) == super::Lookup::Miss {
                 continue;
             }
@@ -118,8 +118,8 @@ fn what_has_changed_was_pushed_since() {
             {}
             if !second.is_empty() && first != second {
                 changed += 1;
-                let pushed = space.pushed_between(pushes, space.push_count(), &[read.key]);
-                unseen += u64::from(!pushed);
+                let shown = space.pushed_between(before, space.push_count(), &[read.key]);
+                unseen += u64::from(!shown);
             }
         }
         (changed, unseen)
