@@ -1,10 +1,12 @@
 """redis-benchmark through nearside and other proxies (one worker each) and straight to Redis, in turn: ratios to the
-direct run of the same round, medians of several rounds; and nearside's resident memory. Prints Markdown.
+direct run of the same round, medians of several rounds; nearside's Unix socket, to its own TCP; and its resident
+memory. Prints Markdown.
 
 Usage: bench.py PROGRAM [ROUNDS [REQUESTS]]; ENVOY names an Envoy to compare with too.
 """
 
 import contextlib
+import io
 import os
 import resource
 import socket
@@ -21,11 +23,12 @@ KEYS = 100_000
 IDLE_CLIENTS = 1000
 
 
-def benchmark(server, command, depth, requests):
+def benchmark(server, command, depth, requests, unix=None):
     """Requests a second, and the server's CPU in microseconds a request."""
     before = server.cpu_seconds()
+    at = ["-s", str(unix)] if unix else ["-p", str(server.port)]
     ran = subprocess.run(
-        ["redis-benchmark", "-p", str(server.port), "-c", "50", "-d", "100", "-r", str(KEYS), "-n", str(requests)]
+        ["redis-benchmark", *at, "-c", "50", "-d", "100", "-r", str(KEYS), "-n", str(requests)]
         + ["-P", str(depth), "-t", command, "--csv"],
         capture_output=True,
         text=True,
@@ -65,8 +68,25 @@ def compare(direct, through, case, command, rounds, base):
             name = f"{case}, -P {depth}"
             if server.name != "nearside":
                 name = f"{server.name}, {name}"
-            cells = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in columns]
-            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+            print(f"| {name} | " + " | ".join(map(shown, columns)) + " |", flush=True)
+
+
+def shown(values):
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def compare_sockets(nearside, unix, rounds, base):
+    """Hits over a Unix socket, to the same over TCP, each first in turn."""
+    for depth in (1, 16):
+        requests = base * (5 if depth > 1 else 1)
+        speed, cost, share = [], [], []
+        for number in range(rounds):
+            order = (None, unix) if number % 2 else (unix, None)
+            measured = {at: benchmark(nearside, "get", depth, requests, at) for at in order}
+            speed.append(measured[unix][0] / measured[None][0])
+            cost.append(measured[unix][1])
+            share.append(measured[unix][1] / measured[None][1])
+        print(f"| hits, -P {depth} | " + " | ".join(map(shown, (speed, cost, share))) + " |", flush=True)
 
 
 def ask(connection):
@@ -106,9 +126,13 @@ def main():
         print(f"{os.cpu_count()} cores, {rounds} rounds, medians (least to most)\n")
         print("| case | of direct's throughput | CPU a request, us | of direct's CPU |")
         print("|---|---|---|---|")
-        with contenders.nearside(program, direct.port, "on") as nearside:
+        unix = directory / "nearside.sock"
+        with contenders.nearside(program, direct.port, "on", unix=unix) as nearside:
             pipe(nearside.port, (f"GET key:{n:012d}" for n in range(KEYS)))
             compare(direct, [nearside], "hits", "get", rounds, base)
+            sockets = io.StringIO()
+            with contextlib.redirect_stdout(sockets):
+                compare_sockets(nearside, unix, rounds, base)
         with contextlib.ExitStack() as started:
             servers = [contenders.nearside(program, direct.port, "off")]
             servers += [start(directory, direct.port) for start in (contenders.twemproxy, contenders.haproxy)]
@@ -118,6 +142,8 @@ def main():
                 started.enter_context(server)
             compare(direct, servers, "forwarded GET", "get", rounds, base)
             compare(direct, servers, "forwarded SET", "set", rounds, base)
+        print("\n| over a Unix socket | of its own throughput over TCP | CPU a request, us | of that over TCP |")
+        print(f"|---|---|---|---|\n{sockets.getvalue()}", end="")
         print("\n| resident memory | |\n|---|---|")
         with contenders.nearside(program, direct.port, "on") as nearside:
             memory(nearside)

@@ -274,7 +274,7 @@ impl Bench {
         }
         Took {
             time: start.elapsed(),
-            cpu: cpu() - before,
+            cpu: cpu().saturating_sub(before),
         }
     }
 }

@@ -73,15 +73,12 @@ impl Cache {
             older: NONE,
         };
         let key = Rc::clone(&node.key);
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.nodes[at] = node;
-                at
-            }
-            None => {
-                self.nodes.push(node);
-                self.nodes.len() - 1
-            }
+        let at = if let Some(at) = self.free.pop() {
+            self.nodes[at] = node;
+            at
+        } else {
+            self.nodes.push(node);
+            self.nodes.len() - 1
         };
         self.by_key.insert(key, at);
         self.link(at);
@@ -123,7 +120,7 @@ impl Cache {
 }
 
 /// One client, which sends one command at a time.
-struct Client {
+struct Connection {
     client: UnixStream,
     server: TcpStream,
     cache: Rc<RefCell<Cache>>,
@@ -131,7 +128,7 @@ struct Client {
     reading: Option<Vec<u8>>,
 }
 
-impl Client {
+impl Connection {
     async fn request(&mut self, request: &[u8], words: &[&[u8]]) -> io::Result<()> {
         self.reading = None;
         match words {
@@ -215,13 +212,13 @@ async fn accept(listener: UnixListener, upstream: SocketAddr, max_bytes: usize) 
         tokio::task::spawn_local(async move {
             let server = TcpStream::connect(upstream).await?;
             server.set_nodelay(true)?;
-            let client = Client {
+            let connection = Connection {
                 client,
                 server,
                 cache,
                 reading: None,
             };
-            client.serve().await
+            connection.serve().await
         });
     }
 }

@@ -14,9 +14,9 @@
 //! that carried the write is the only one does the write's own reply suffice.
 //!
 //! Locks: each shard is one mutex, held for one look-up, one insert or one drop and never across an
-//! await: a hit takes that one, and a session whose mailbox is empty takes no other (beside it, one for all 16 look-ups of
-//! a pipeline that are loaded ahead, and that of the hot keys for one read in 32). What must be seen together is under it: an entry, the count of writes in flight for its key, and the moving on
-//! of its key's number (`generations.rs`). A fill is refused under the same lock under which a write is announced, so
+//! await: a hit takes that one at most, up to 16 hits of a pipeline take each lock once (`run.rs`), and a session whose
+//! mailbox is empty takes no other, save that of the hot keys for one read in 32. What must be seen together is under
+//! it: an entry, the count of writes in flight for its key, and the moving on of its key's number (`generations.rs`). A fill is refused under the same lock under which a write is announced, so
 //! one of the two always sees the other. No thread holds two shards' locks. The logs' (`by_hand.rs`,
 //! `space.rs`) are taken last, for one step; that of the mode asked for first, and held while the shards are emptied.
 //!
@@ -57,6 +57,7 @@ mod modes;
 mod policy;
 mod read;
 mod rules;
+mod run;
 pub mod settings;
 mod settling;
 mod shard;

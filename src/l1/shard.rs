@@ -119,6 +119,20 @@ impl Shard {
         Some(self.slab.entry(at))
     }
 
+    /// As [`Self::get`], of a read of one key; a miss changes nothing.
+    #[inline]
+    pub fn hit(&mut self, space: u16, read: &Read<'_>, now: u64) -> Option<&Entry> {
+        let at = self.find(space, read)?;
+        if self.slab.entry(at).deadline() <= now {
+            return None;
+        }
+        if self.policy.samples(read.hash) {
+            self.sampled_read(space, read);
+        }
+        self.slab.entry_mut(at).hit();
+        Some(self.slab.entry(at))
+    }
+
     /// Loads what look-ups of these hashes will read. Each loop's loads hang on none of its others, so the processor
     /// waits for them together, where look-ups one by one wait for each; what is found here decides nothing.
     pub fn warm(&self, hashes: &[u64], slots: &mut [Option<u32>]) {

@@ -94,3 +94,47 @@ fn by_a_push_for_one() {
         }
     });
 }
+
+/// Where a value is another one than before, the count of pushes that was taken before the first look shows a push for it.
+/// Several look at a time, so that who drops it has to wait for the lock.
+#[test]
+fn what_has_changed_was_pushed_since() {
+    let l1 = L1::new(Settings::default(), 2);
+    let space = l1.add_space();
+    let over = AtomicBool::new(false);
+    let look = || {
+        let (mut changed, mut unseen) = (0_u64, 0_u64);
+        let read = l1.value(b"x");
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        while !over.load(Ordering::Relaxed) {
+            first.clear();
+            let before = space.push_count();
+            if l1.get(&space, &read, 2, None, &mut first) == super::Lookup::Miss {
+                continue;
+            }
+            second.clear();
+            while l1.get(&space, &read, 2, None, &mut second) == super::Lookup::Miss
+                && !over.load(Ordering::Relaxed)
+            {}
+            if !second.is_empty() && first != second {
+                changed += 1;
+                let shown = space.pushed_between(before, space.push_count(), &[read.key]);
+                unseen += u64::from(!shown);
+            }
+        }
+        (changed, unseen)
+    };
+    let (changed, unseen) = thread::scope(|scope| {
+        let looking = [(); 4].map(|()| scope.spawn(look));
+        for version in 0..4 * ROUNDS {
+            l1.invalidate(&space, b"x");
+            fill(&l1, &space, b"x", version);
+        }
+        over.store(true, Ordering::Relaxed);
+        let seen = looking.map(|looking| looking.join().expect("no panic"));
+        seen.iter()
+            .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    });
+    assert_eq!(unseen, 0, "of {changed}");
+    assert!(changed > 0, "without changes this proves nothing");
+}

@@ -137,8 +137,10 @@ impl L1 {
         let shards = if workers <= 1 {
             1
         } else {
-            // Each has a policy of its own, which sees little where it holds little.
-            (settings.max_bytes >> 22).next_power_of_two().clamp(1, 16)
+            // Each has a policy of its own, which sees little where it holds little; and a lock of its own, which a
+            // pipeline of hits takes the less often the fewer there are.
+            let most = (2 * workers).next_power_of_two().min(16);
+            (settings.max_bytes >> 22).next_power_of_two().min(most)
         };
         let each = settings.max_bytes / shards;
         Self {
@@ -227,7 +229,11 @@ impl L1 {
     }
 
     pub(super) fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        &self.shards[usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)]
+        &self.shards[self.shard_of(hash)]
+    }
+
+    pub(super) fn shard_of(&self, hash: u64) -> usize {
+        usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)
     }
 
     /// A space of its own for a lane, empty.
@@ -427,7 +433,6 @@ impl L1 {
     /// A push on the lane of `space` named `key`.
     pub fn invalidate(&self, space: &Space, key: &[u8]) {
         let hash = self.hash(key);
-        space.note_push(hash);
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
         {
             // Both under the lock: who finds the key held has the count that its drop moves on.
@@ -435,6 +440,8 @@ impl L1 {
             self.generations.drop_key(hash);
             shard.remove(hash, key);
         }
+        // Not before it is gone: who takes the count first and then finds the key held learns of this push by it.
+        space.note_push(hash);
         self.moved_on();
     }
 

@@ -31,7 +31,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut warmed = 0;
         while !self.closing && self.out.len() < enough {
             if at >= warmed && self.l1_on {
-                warmed = at + self.warm(&input[at..]);
+                let ahead = self.look_ahead(&input[at..]);
+                warmed = at + ahead.warmed;
+                if ahead.taken > 0 {
+                    scanner.reset();
+                    at += ahead.taken;
+                    continue;
+                }
             }
             if self.is_transparent() || self.streaming.is_some() {
                 let passed = self.pass_on(&input[at..]);

@@ -1,5 +1,7 @@
 //! Order within pipelines and snapshots of MGET, by interleavings in which nearside has to decide.
 
+use std::time::Duration;
+
 use super::promise::{Checked, Promise, version};
 use super::rig::Rig;
 use super::world::{TWINS, twins_agree};
@@ -106,6 +108,37 @@ fn an_mget_is_a_snapshot() {
                     panic!("{warm:?} in L1, {command:?}: {violation}");
                 }
             }
+        }
+    }
+}
+
+/// The requests are taken in a run, and none before its last byte.
+#[test]
+fn hits_that_come_in_two_parts_are_answered_each_once_it_is_whole() {
+    let rig = Rig::new(|_| {});
+    let keys = ["a", "k", "kkkkkkkkkk"];
+    keys.iter().for_each(|key| rig.warm(key));
+    let mut session = rig.session();
+    let requests = keys.map(|key| format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len()));
+    let bytes = requests.concat();
+    for cut in 1..bytes.len() {
+        let (first, rest) = bytes.as_bytes().split_at(cut);
+        session.send_raw(first);
+        session.flush();
+        let mut ends = 0;
+        let whole = |request: &&String| {
+            ends += request.len();
+            ends <= cut
+        };
+        let whole = requests.iter().take_while(whole).count();
+        for key in &keys[..whole] {
+            assert_eq!(version(key, &session.read()), Ok(1), "cut at {cut}");
+        }
+        assert!(!session.has_reply(Duration::from_millis(1)), "cut at {cut}");
+        session.send_raw(rest);
+        session.flush();
+        for key in &keys[whole..] {
+            assert_eq!(version(key, &session.read()), Ok(1), "cut at {cut}");
         }
     }
 }
