@@ -117,7 +117,9 @@ fn an_mget_is_a_snapshot() {
 fn hits_that_come_in_two_parts_are_answered_each_once_it_is_whole() {
     let rig = Rig::new(|_| {});
     let keys = ["a", "k", "kkkkkkkkkk"];
-    keys.iter().for_each(|key| rig.warm(key));
+    for key in keys {
+        rig.warm(key);
+    }
     let mut session = rig.session();
     let requests = keys.map(|key| format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len()));
     let bytes = requests.concat();
