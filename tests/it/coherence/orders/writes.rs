@@ -42,8 +42,8 @@ fn probe(stage: &Stage) -> Result<Client, Option<u64>> {
 }
 
 /// A write behind the read of a fill, whose push comes at place `pushed` and which is acknowledged at `acknowledged`. The
-/// version shown to somebody who has seen that, if it was an older one. It is followed by a marker if it is `marked`.
-fn older(stage: &Stage, way: Way, marked: bool, pushed: usize, acknowledged: usize) -> Option<u64> {
+/// version shown to somebody who has seen that, if it was an older one. It waits for a marker if so said.
+fn older(stage: &Stage, way: Way, waits: bool, pushed: usize, acknowledged: usize) -> Option<u64> {
     let (mut reader, mut writer) = (stage.session(), stage.near.session());
     let command = match way {
         Way::Lane => &["SET", "k", "x"][..],
@@ -83,7 +83,7 @@ fn older(stage: &Stage, way: Way, marked: bool, pushed: usize, acknowledged: usi
                 Way::Script => stage.upstream.send(connection, b":1\r\n"),
             }
             assert!(!writer.read().is_error());
-            if marked {
+            if waits {
                 marker = stage.upstream.take(stage.lane);
                 assert_eq!(marker, b"+PONG\r\n");
             }
@@ -120,12 +120,12 @@ fn broken_order(way: Way, knocked_out: RuleSet, workers: usize) -> Option<(usize
         })
     };
     let stage = start();
-    let marked = way != Way::Lane && !knocked_out.has(Rule::Marker);
+    let waits = way != Way::Lane && !knocked_out.has(Rule::Marker);
     // The push for a write comes behind the read that has not seen it.
     let orders = (2..=LAST).flat_map(|pushed| (0..=LAST).map(move |at| (pushed, at)));
     let possible = |&(pushed, at): &(usize, usize)| way != Way::Lane || at == 3 && pushed >= 3;
     orders.filter(possible).find_map(|(pushed, at)| {
-        older(&stage, way, marked, pushed, at).map(|shown| (pushed, at, shown))
+        older(&stage, way, waits, pushed, at).map(|shown| (pushed, at, shown))
     })
 }
 
