@@ -120,7 +120,8 @@ fn broken_order(way: Way, knocked_out: RuleSet, workers: usize) -> Option<(usize
         })
     };
     let stage = start();
-    let waits = way != Way::Lane && !knocked_out.has(Rule::Marker);
+    let unmarked = [Rule::Marker, Rule::Closure].map(|rule| knocked_out.has(rule));
+    let waits = way != Way::Lane && unmarked == [false; 2];
     // The push for a write comes behind the read that has not seen it.
     let orders = (2..=LAST).flat_map(|pushed| (0..=LAST).map(move |at| (pushed, at)));
     let possible = |&(pushed, at): &(usize, usize)| way != Way::Lane || at == 3 && pushed >= 3;
