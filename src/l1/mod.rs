@@ -45,6 +45,7 @@
 
 mod admission;
 mod by_hand;
+mod drops;
 mod earnings;
 mod entry;
 mod families;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 use foldhash::fast::RandomState;
 
-use super::by_hand::{Epoch, Log};
+use super::by_hand::Log;
 use super::entry::{ENTRY_OVERHEAD, Entry};
 use super::fill::Held;
 use super::generations::{Generation, Generations};
@@ -111,10 +111,10 @@ pub struct L1 {
     settings: Settings,
     hasher: RandomState,
     pub(super) shards: Box<[Mutex<Shard>]>,
-    closed: AtomicU32,
+    pub(super) closed: AtomicU32,
     /// Lane writes under way that may change any key.
     pub(super) barred: AtomicU32,
-    drops: AtomicU64,
+    pub(super) drops: AtomicU64,
     pub(super) epoch: AtomicU64,
     pub(super) by_hand: Log,
     pub(super) generations: Generations,
@@ -393,134 +393,6 @@ impl L1 {
         let until = shard.known_until(space.id, hash, key, now)?;
         let generation = self.generations.of(hash);
         Some(Held { until, generation })
-    }
-
-    /// A write of `key` is about to be sent: drops its entry and refuses fills until [`Self::end_write`].
-    pub fn begin_write(&self, hash: u64, key: &[u8]) {
-        self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.shard(hash).lock();
-        shard.begin_write(hash);
-        self.generations.drop_key(hash);
-        shard.remove(hash, key);
-    }
-
-    /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
-    pub fn begin_write_of(&self, hash: u64) {
-        self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.shard(hash).lock();
-        shard.begin_write(hash);
-        self.generations.drop_key(hash);
-        shard.remove_hash(hash);
-    }
-
-    /// L1 is known to have seen the write that began with the key of this hash.
-    pub fn end_write(&self, hash: u64) {
-        self.shard(hash).lock().end_write(hash);
-    }
-
-    /// A write that may change any key is about to be sent down a lane: drops everything and refuses fills until
-    /// [`Self::end_write_of_any`].
-    pub fn begin_write_of_any(&self) {
-        self.barred.fetch_add(1, Ordering::AcqRel);
-        self.clear();
-    }
-
-    /// L1 is known to have seen that write.
-    pub fn end_write_of_any(&self) {
-        self.barred.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// A push on the lane of `space` named `key`.
-    pub fn invalidate(&self, space: &Space, key: &[u8]) {
-        let hash = self.hash(key);
-        self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
-        {
-            // Both under the lock: who finds the key held has the count that its drop moves on.
-            let mut shard = self.shard(hash).lock();
-            self.generations.drop_key(hash);
-            shard.remove(hash, key);
-        }
-        // Not before it is gone: who takes the count first and then finds the key held learns of this push by it.
-        space.note_push(hash);
-        self.moved_on();
-    }
-
-    /// A push on the lane of `space` said that everything is void.
-    pub fn flush(&self, space: &Space) {
-        self.clear();
-        space.note_flush();
-    }
-
-    /// Drops everything.
-    pub fn clear(&self) {
-        self.counters.clears.fetch_add(1, Ordering::Relaxed);
-        for shard in &self.shards {
-            shard.lock().clear();
-        }
-        self.generations.drop_all();
-        self.moved_on();
-    }
-
-    /// What was true until now is gone, and something newer may be filled from here on. Not before it is gone: who
-    /// then took the count and what was about to go would hold it for as new as what comes.
-    pub(super) fn moved_on(&self) {
-        self.drops.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Drops everything and refuses every fill that was sent before: after SWAPDB, which pushes nothing.
-    pub fn clear_and_refuse_sent(&self) {
-        self.refuse_sent();
-        self.clear();
-    }
-
-    /// Refuses every fill that was sent before.
-    pub(super) fn refuse_sent(&self) {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Where L1 stands: changes when something sent before has become unfit for fills.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        Epoch {
-            all: self.epoch.load(Ordering::Acquire),
-            by_hand: self.by_hand.count(),
-        }
-    }
-
-    /// How often the upstream has had something dropped: unchanged between two looks means that what was read in
-    /// between is a snapshot.
-    #[must_use]
-    pub fn drops(&self) -> u64 {
-        self.drops.load(Ordering::Acquire)
-    }
-
-    /// No hits for anyone until the matching [`Self::open`].
-    pub fn close(&self) {
-        self.closed.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Ends `n` closures.
-    pub fn open(&self, n: u32) {
-        self.closed.fetch_sub(n, Ordering::AcqRel);
-    }
-
-    /// The lane of `space` is gone: nothing of it is true any more.
-    pub fn lane_lost(&self, space: &Space) {
-        space.silence();
-        if !self.knocked_out(Rule::LaneLoss) {
-            self.clear_space(space);
-        }
-        space.note_flush();
-    }
-
-    /// Drops what is in `space`.
-    pub fn clear_space(&self, space: &Space) {
-        for shard in &self.shards {
-            shard.lock().remove_space(space.id);
-        }
-        self.generations.drop_all();
-        self.moved_on();
-        self.counters.clears.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Entries and their accounted bytes.

@@ -17,7 +17,6 @@ use super::touch::{self, Due, Touch};
 use super::{Op, Pending};
 use crate::l1::Settling;
 use crate::l1::settings::Mode;
-use crate::resp::downgrade::Shape;
 
 /// Bytes read from the upstream at a time.
 const READ_CHUNK: usize = 64 * 1024;
@@ -164,17 +163,8 @@ impl<'a> Driver<'a> {
 
     /// Sends commands of our own.
     fn send_ours(&self, bytes: &mut Vec<u8>, replies: impl IntoIterator<Item = Op>, now: u64) {
-        let pending = replies.into_iter().map(|op| Pending {
-            session: None,
-            sent: now,
-            resp2: false,
-            silent: true,
-            shape: Shape::Generic,
-            repeatable: false,
-            reads: None,
-            op,
-            extra: None,
-        });
+        let pending = replies.into_iter();
+        let pending = pending.map(|op| Pending::ours(None, now, op));
         // A lane that has just closed needs none of them.
         let _ = self.lane.submit(bytes, &mut pending.collect());
     }

@@ -32,12 +32,11 @@ use super::mailbox::Mailbox;
 use super::reader::{LaneEnd, Reader, Surroundings};
 use super::{Op, Pending, refuse};
 use crate::l1::{Reach, Settling, Space};
-use crate::resp::downgrade::Shape;
 
 /// How long until a lane that was refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
 /// A command that any user may send and that any server answers, if only with an error.
-const MARKER: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+pub const MARKER: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
@@ -277,17 +276,8 @@ impl Lane {
         let mut queue = self.queue.lock();
         if queue.standing == Standing::Up {
             queue.out.extend_from_slice(MARKER);
-            queue.pending.push(Pending {
-                session,
-                sent: now_ms(),
-                resp2: false,
-                silent: true,
-                shape: Shape::Generic,
-                repeatable: false,
-                reads: None,
-                op: Op::Marker(settling),
-                extra: None,
-            });
+            let op = Op::Marker(settling);
+            queue.pending.push(Pending::ours(session, now_ms(), op));
             let wake = !std::mem::replace(&mut queue.woken, true);
             drop(queue);
             if wake {

@@ -179,6 +179,24 @@ pub struct Pending {
     pub extra: Option<Box<Extra>>,
 }
 
+impl Pending {
+    /// Of a command of our own, whose reply no client gets.
+    #[must_use]
+    pub fn ours(session: Option<Arc<Mailbox>>, sent: u64, op: Op) -> Self {
+        Self {
+            session,
+            sent,
+            resp2: false,
+            shape: Shape::Generic,
+            silent: true,
+            repeatable: false,
+            reads: None,
+            op,
+            extra: None,
+        }
+    }
+}
+
 /// Answers commands that were never sent with an error.
 pub fn refuse(l1: &Arc<L1>, pending: impl IntoIterator<Item = Pending>, error: &str) {
     let mut unsent = Unsettled::default();

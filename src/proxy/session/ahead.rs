@@ -24,6 +24,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers the GETs that the input begins with, as long as they are hits and nothing is to be answered before them, or
     /// else has L1 load what they will look up.
     pub(super) fn look_ahead(&mut self, input: &[u8]) -> Ahead {
+        // One alone, as without pipelining, is looked up by itself.
+        match get(input) {
+            Some((_, end)) if end < input.len() => {}
+            _ => {
+                return Ahead {
+                    taken: 0,
+                    warmed: 1,
+                };
+            }
+        }
         let none = Read {
             key: 0,
             hash: 0,

@@ -9,7 +9,6 @@ use super::reads::{Asked, Wanted};
 use crate::command::Row;
 use crate::l1::Read;
 use crate::l1::settings::{FieldTtls, Keyspace, WritePolicy};
-use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::upstream::flights::Flight;
 use crate::upstream::{Extra, FillKeys, Filled, Op, Pending, Predicted};
@@ -108,17 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fields: 0,
             epoch: self.l1.epoch(),
         };
-        self.batch.push(Pending {
-            session: Some(Arc::clone(self.lanes.nobody())),
-            sent: self.now,
-            resp2: false,
-            shape: Shape::Generic,
-            silent: true,
-            repeatable: false,
-            reads: None,
-            op: Op::Fill(Box::new(fill)),
-            extra: None,
-        });
+        let nobody = Some(Arc::clone(self.lanes.nobody()));
+        let op = Op::Fill(Box::new(fill));
+        self.batch.push(Pending::ours(nobody, self.now, op));
     }
 
     pub(super) fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {

@@ -10,7 +10,7 @@ use super::Session;
 use crate::command::Row;
 use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
-use crate::upstream::lane::Closed;
+use crate::upstream::lane::{Closed, MARKER};
 use crate::upstream::lanes::Seat;
 use crate::upstream::{Extra, Op, Pending};
 
@@ -132,18 +132,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Queues a script, and behind it the marker whose reply says that L1 has seen what it wrote.
     pub(super) fn queue_script(&mut self, request: &[u8]) {
         self.queue(request, false, None, Shape::Generic, Op::Script);
-        self.bytes.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
-        self.batch.push(Pending {
-            session: Some(Arc::clone(&self.mailbox)),
-            sent: self.now,
-            resp2: false,
-            shape: Shape::Generic,
-            silent: true,
-            repeatable: false,
-            reads: None,
-            op: Op::ScriptEnd,
-            extra: None,
-        });
+        self.bytes.extend_from_slice(MARKER);
+        let session = Some(Arc::clone(&self.mailbox));
+        self.batch
+            .push(Pending::ours(session, self.now, Op::ScriptEnd));
     }
 
     /// Whether a write may also change keys of another database.
