@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::resp::downgrade::Shape;
 
+mod blocks;
 mod index;
 mod keys;
 pub mod learned;
@@ -174,6 +175,16 @@ impl Row {
     #[must_use]
     pub fn blocking(&self) -> bool {
         self.flags.has(Flags::BLOCKING) && !self.class.is_lane()
+    }
+
+    /// How long it may wait for something to happen, by its own arguments.
+    #[must_use]
+    pub fn blocks(&self, request: &[u8], args: &[Range<usize>]) -> Blocks {
+        if self.blocking() || self.class == Class::Wait {
+            blocks::of(self.name, request, args)
+        } else {
+            Blocks::Not
+        }
     }
 
     /// The positions of all keys that a request names; `None` where they cannot all be told (a malformed number of

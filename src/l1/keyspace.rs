@@ -30,11 +30,13 @@ pub enum Refusal {
     Negative,
     /// Its key was dropped by hand on the way.
     ByHand,
+    /// Its reply came after `request_timeout`.
+    Late,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Untracked,
         Self::Pushed,
         Self::Written,
@@ -43,6 +45,7 @@ impl Refusal {
         Self::Error,
         Self::Negative,
         Self::ByHand,
+        Self::Late,
     ];
 
     /// As metrics and statistics name it.
@@ -57,6 +60,7 @@ impl Refusal {
             Self::Error => "error",
             Self::Negative => "negative",
             Self::ByHand => "by_hand",
+            Self::Late => "late",
         }
     }
 }

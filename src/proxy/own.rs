@@ -9,15 +9,18 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use self::expected::{Effect, Expect, Expected};
-use self::stream::Peek;
+use self::expected::{Effect, Expect, Expected, Limit};
+use self::stream::{Peek, Said};
+use self::wait::Wait;
 use super::forget_written;
 use crate::resp::frame::FrameWalker;
 use crate::upstream::connect::{ConnectError, Stream};
 use crate::upstream::pool::{Clean, OwnKey};
+use crate::upstream::settings::Settings;
 
 pub mod expected;
 pub mod stream;
+mod wait;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
 
@@ -61,6 +64,11 @@ pub struct Own {
     pub bare: bool,
     /// What comes is passed as it is, and nothing is expected.
     pub raw: bool,
+    /// The node's generation that it belongs to.
+    pub generation: u64,
+    /// What has come since it was last asked.
+    pub said: Said,
+    wait: Wait,
     end: End,
     subscribed: [HashSet<Vec<u8>>; 3],
 }
@@ -78,17 +86,22 @@ impl std::fmt::Debug for Own {
 impl Own {
     /// A connection that is being opened.
     #[must_use]
-    pub fn opening(key: OwnKey, connecting: Connecting) -> Self {
-        Self::new(key, Link::Opening(connecting), None)
+    pub fn opening(key: OwnKey, generation: u64, connecting: Connecting) -> Self {
+        Self::new(key, Link::Opening(connecting), generation, None)
     }
 
     /// A connection that was used before and is clean.
     #[must_use]
     pub fn clean(key: OwnKey, clean: Clean) -> Self {
-        Self::new(key, Link::Open(clean.stream), clean.name)
+        let Clean {
+            stream,
+            name,
+            generation,
+        } = clean;
+        Self::new(key, Link::Open(stream), generation, name)
     }
 
-    fn new(key: OwnKey, link: Link, name: Option<Vec<u8>>) -> Self {
+    fn new(key: OwnKey, link: Link, generation: u64, name: Option<Vec<u8>>) -> Self {
         Self {
             link,
             out: Vec::new(),
@@ -103,6 +116,9 @@ impl Own {
             moved: false,
             bare: false,
             raw: false,
+            generation,
+            said: Said::default(),
+            wait: Wait::default(),
             end: End::Open,
             subscribed: Default::default(),
         }
@@ -120,8 +136,12 @@ impl Own {
             && self.input.is_empty();
         match self.link {
             Link::Open(stream) if fit => {
-                let name = self.name;
-                Some((self.key, Clean { stream, name }))
+                let clean = Clean {
+                    stream,
+                    name: self.name,
+                    generation: self.generation,
+                };
+                Some((self.key, clean))
             }
             _ => None,
         }
@@ -129,7 +149,36 @@ impl Own {
 
     /// Something is to come back for what was sent last; `silent` if not to the client.
     pub fn expect(&mut self, expect: Expect, silent: bool) {
-        self.expected.push_back(Expected { expect, silent });
+        self.expect_within(expect, silent, Limit::Request);
+    }
+
+    /// The same, within another time.
+    pub fn expect_within(&mut self, expect: Expect, silent: bool, limit: Limit) {
+        let expected = Expected {
+            expect,
+            silent,
+            limit,
+        };
+        self.expected.push_back(expected);
+    }
+
+    /// Nothing is expected any more.
+    pub fn forget(&mut self) {
+        self.expected.clear();
+    }
+
+    /// Whether a part of a reply has come.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        self.walker.in_frame() || !self.input.is_empty()
+    }
+
+    /// Whether the reply that is due next has been waited for too long, by a clock that shows `now`; wakes the task when that
+    /// may be so.
+    pub fn is_late(&mut self, cx: &mut Context<'_>, now: u64, settings: &Settings) -> bool {
+        let next = self.expected.front().filter(|_| !self.raw && self.is_open());
+        let within = next.and_then(|next| next.limit.within(settings));
+        self.wait.is_over(cx, now, within)
     }
 
     /// Replies that the client is still owed.
@@ -342,7 +391,10 @@ impl Own {
             Poll::Ready(Ok(())) if buf.filled().is_empty() => {
                 Err(io::ErrorKind::UnexpectedEof.into())
             }
-            Poll::Ready(Ok(())) => Ok(Some(buf.filled().len())),
+            Poll::Ready(Ok(())) => {
+                self.wait.heard();
+                Ok(Some(buf.filled().len()))
+            }
         }
     }
 }

@@ -141,10 +141,14 @@ pub struct Session<S> {
     batch: Vec<Pending>,
     /// The read of the batch that others may join once it is submitted.
     flight: Option<Arc<Flight>>,
-    /// The newest GET that was sent, while it may have to be sent again.
+    /// The newest read that was sent, while it may have to be sent again.
     repeat: Vec<u8>,
     /// The same of what is queued and not submitted.
     queued_repeat: Vec<u8>,
+    /// What is sent now was sent before, and lost.
+    again: bool,
+    /// `request_timeout`, in milliseconds.
+    patience: u64,
     sent: u64,
     /// What `sent` was with the newest write.
     wrote: u64,
@@ -211,6 +215,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let l1 = Arc::clone(lanes.l1());
         let l1_on = l1.enter();
         let place = lanes.base();
+        let patience = u64::try_from(lanes.settings().request_timeout.as_millis());
+        let patience = patience.unwrap_or(u64::MAX);
         let mailbox: Arc<Mailbox> = Arc::default();
         mailbox.heard(now);
         let mut session = Self {
@@ -246,6 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             flight: None,
             repeat: Vec::new(),
             queued_repeat: Vec::new(),
+            again: false,
+            patience,
             sent: 0,
             wrote: 0,
             answered: 0,
@@ -323,9 +331,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.lanes.buffers.release(&mut mail.share);
         let too_large = std::mem::take(&mut mail.too_large);
+        let again = mail.again.take().map(|since| {
+            mail.due = since.saturating_add(self.patience);
+            mail.due
+        });
         drop(mail);
         if too_large {
             self.repeat_on_own();
+        }
+        if let Some(due) = again {
+            self.now = now_ms();
+            self.read_again(due);
         }
         self.finish_partial()?;
         if news {

@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
+use super::breaker::Kind;
 use super::lanes::Lanes;
 use super::settings::{Address, Credentials, Settings};
 use crate::command::learned::Learned;
@@ -75,10 +76,14 @@ impl AsyncWrite for Stream {
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectError {
-    /// The node could not be reached or did not answer in time: a failure for the breaker.
-    Unreachable(String),
+    /// The node could not be reached or did not answer in time, or is not ready: a failure for the breaker, of this kind.
+    Unreachable(String, Kind),
+    /// The node is busy with a script: no failure, and over when that is.
+    Busy(String),
     /// The node answered and refused, with its own words: no failure, and nothing that waiting would mend.
     Refused(String),
+    /// No attempt was made, for the circuit is open.
+    Cut,
 }
 
 impl ConnectError {
@@ -86,7 +91,8 @@ impl ConnectError {
     #[must_use]
     pub fn reason(&self) -> &str {
         match self {
-            Self::Unreachable(reason) | Self::Refused(reason) => reason,
+            Self::Unreachable(reason, _) | Self::Busy(reason) | Self::Refused(reason) => reason,
+            Self::Cut => "circuit open",
         }
     }
 }
@@ -218,8 +224,14 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                // Where a reply may be long in coming, these tell a silent server from one that is gone.
+                let keepalive = socket2::TcpKeepalive::new()
+                    .with_time(Duration::from_secs(15))
+                    .with_interval(Duration::from_secs(5))
+                    .with_retries(3);
+                let socket = socket2::SockRef::from(&stream);
+                socket.set_tcp_keepalive(&keepalive)?;
+                socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
                 Ok(Stream::Tcp(stream))
             }
             Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
@@ -227,10 +239,14 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
     };
     match timeout(settings.connect_timeout, opening).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(ConnectError::Unreachable(format!(
-            "cannot connect: {error}"
-        ))),
-        Err(_) => Err(ConnectError::Unreachable("connecting took too long".into())),
+        Ok(Err(error)) => Err(ConnectError::Unreachable(
+            format!("cannot connect: {error}"),
+            Kind::Connect,
+        )),
+        Err(_) => Err(ConnectError::Unreachable(
+            "connecting took too long".into(),
+            Kind::Timeout,
+        )),
     }
 }
 
@@ -242,9 +258,13 @@ async fn secure(stream: Stream, lanes: &Lanes, until: Instant) -> Result<Stream,
     };
     match timeout_at(until, tls.connector.connect(tls.name.clone(), tcp)).await {
         Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
-        Ok(Err(error)) => Err(ConnectError::Unreachable(format!("TLS: {error}"))),
+        Ok(Err(error)) => Err(ConnectError::Unreachable(
+            format!("TLS: {error}"),
+            Kind::Connect,
+        )),
         Err(_) => Err(ConnectError::Unreachable(
             "TLS: no answer in time; the upstream may not speak TLS on this port".into(),
+            Kind::Timeout,
         )),
     }
 }
@@ -271,7 +291,8 @@ async fn exchange(
     at_once: usize,
 ) -> Result<(Parts, Vec<u8>), ConnectError> {
     let lost = |error: io::Error| {
-        ConnectError::Unreachable(format!("connection lost in the handshake: {error}"))
+        let reason = format!("connection lost in the handshake: {error}");
+        ConnectError::Unreachable(reason, Kind::Lost)
     };
     let mut request = Vec::new();
     encode::request(&mut request, args);
@@ -286,11 +307,12 @@ async fn exchange(
         if read == 0 {
             return Err(ConnectError::Unreachable(
                 "the upstream closed the connection in the handshake".into(),
+                Kind::Lost,
             ));
         }
         let step = walker
             .walk(&buf, &mut parts)
-            .map_err(|e| ConnectError::Unreachable(e.to_string()))?;
+            .map_err(|e| ConnectError::Unreachable(e.to_string(), Kind::Lost))?;
         raw.extend(buf.drain(..step.consumed));
         if step.done {
             return Ok((parts, raw));
@@ -298,19 +320,47 @@ async fn exchange(
     }
 }
 
+/// Whether an error reply says that the node is not ready to serve, and not what is wrong with the request.
+#[must_use]
+pub fn is_unready(error: &[u8]) -> bool {
+    let words: [&[u8]; 3] = [b"LOADING", b"MASTERDOWN", b"CLUSTERDOWN"];
+    words.iter().any(|word| error.starts_with(word))
+}
+
 /// As [`call_raw`], an error reply being a refusal; `-LOADING` and its like are a node that cannot be reached yet.
 async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>), ConnectError> {
     let (parts, raw) = call_raw(stream, args).await?;
     match parts.error() {
         None => Ok((parts, raw)),
-        Some(text)
-            if ["LOADING", "MASTERDOWN", "BUSY "]
-                .iter()
-                .any(|prefix| text.starts_with(prefix)) =>
-        {
-            Err(ConnectError::Unreachable(text))
+        Some(text) if is_unready(text.as_bytes()) => {
+            Err(ConnectError::Unreachable(text, Kind::Loading))
         }
+        Some(text) if text.starts_with("BUSY ") => Err(ConnectError::Busy(text)),
         Some(text) => Err(ConnectError::Refused(text)),
+    }
+}
+
+/// Asks the node, over a connection for that alone, whether it answers; what it answers does not matter as long as it
+/// does not say that it is not ready.
+///
+/// # Errors
+/// What speaks against it.
+pub async fn ping(lanes: &Lanes) -> Result<(), Kind> {
+    let settings = lanes.settings();
+    let asking = async {
+        let stream = connect(&lanes.endpoint().address, settings).await?;
+        let until = Instant::now() + settings.handshake_timeout;
+        let mut stream = secure(stream, lanes, until).await?;
+        let asked = timeout_at(until, call(&mut stream, &[b"PING"])).await;
+        asked.map_err(|_| ConnectError::Unreachable(String::new(), Kind::Timeout))?
+    };
+    match asking.await {
+        Ok(parts) => match parts.error() {
+            Some(text) if is_unready(text.as_bytes()) => Err(Kind::Loading),
+            _ => Ok(()),
+        },
+        Err(ConnectError::Unreachable(_, kind)) => Err(kind),
+        Err(_) => Ok(()),
     }
 }
 
@@ -359,6 +409,8 @@ pub struct LaneConnection {
     pub untracked: Option<String>,
     /// The user has the right to SELECT.
     pub may_select: bool,
+    /// [`Node::generation`](super::node::Node::generation) when it was opened.
+    pub generation: u64,
 }
 
 /// Opens a connection for a lane: RESP3, authenticated, its database selected, tracking on where the server lets it.
@@ -371,6 +423,8 @@ pub async fn open_lane(
     db: u32,
 ) -> Result<LaneConnection, ConnectError> {
     let settings = lanes.settings();
+    let _turn = lanes.node().turn().await?;
+    let generation = lanes.node().generation();
     let stream = connect(&lanes.endpoint().address, settings).await?;
     let until = Instant::now() + settings.handshake_timeout;
     let mut stream = secure(stream, lanes, until).await?;
@@ -404,8 +458,9 @@ pub async fn open_lane(
     };
     let (stream, hello, untracked, may_select) = timeout_at(until, shaking)
         .await
-        .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))??;
+        .map_err(|_| too_long())??;
     Ok(LaneConnection {
+        generation,
         stream,
         hello,
         untracked,
@@ -424,6 +479,10 @@ pub async fn open_own(
     resp3: bool,
 ) -> Result<Stream, ConnectError> {
     let settings = lanes.settings();
+    let turn = timeout(settings.request_timeout, lanes.node().turn()).await;
+    let waited = "others were connecting for all of request_timeout";
+    // No word of the node's: that others wait for it was counted with them.
+    let _turn = turn.map_err(|_| ConnectError::Busy(waited.into()))??;
     let stream = connect(&lanes.endpoint().address, settings).await?;
     let until = Instant::now() + settings.handshake_timeout;
     let mut stream = secure(stream, lanes, until).await?;
@@ -431,7 +490,9 @@ pub async fn open_own(
         introduce(&mut stream, credentials, db, resp3).await?;
         Ok(stream)
     };
-    timeout_at(until, shaking)
-        .await
-        .map_err(|_| ConnectError::Unreachable("the handshake took too long".into()))?
+    timeout_at(until, shaking).await.map_err(|_| too_long())?
+}
+
+fn too_long() -> ConnectError {
+    ConnectError::Unreachable("the handshake took too long".into(), Kind::Timeout)
 }

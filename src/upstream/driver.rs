@@ -11,8 +11,9 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use super::clock::now_ms;
 use super::connect::Stream;
-use super::lane::Lane;
-use super::reader::{LaneEnd, Reader};
+use super::breaker::Kind;
+use super::lane::{Lane, NO_REPLY, may_have_been};
+use super::reader::{LaneEnd, Outcomes, Reader};
 use super::touch::{self, Due, Touch};
 use super::{Op, Pending};
 use crate::l1::Settling;
@@ -36,6 +37,11 @@ pub struct Driver<'a> {
     touch: Touch,
     overdue: bool,
     quiet: bool,
+    /// Replies to come, as they were last told.
+    told: usize,
+    /// The node's generation that it belongs to, and since when.
+    generation: u64,
+    since: u64,
     /// When bytes last came.
     heard: u64,
     /// How long the reader has waited for the client of the reply under way.
@@ -44,7 +50,7 @@ pub struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    pub fn new(lane: &'a Arc<Lane>, stream: Stream, reader: Reader) -> Self {
+    pub fn new(lane: &'a Arc<Lane>, stream: Stream, reader: Reader, generation: u64) -> Self {
         let period = lane.lanes().l1().settings().max_staleness / 6;
         let mut tick = interval(period.clamp(Duration::from_millis(5), Duration::from_millis(250)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,6 +66,9 @@ impl<'a> Driver<'a> {
             touch: Touch::new(lane.lanes().l1().settings().touch_interval, now_ms()),
             overdue: false,
             quiet: true,
+            told: 0,
+            generation,
+            since: now_ms(),
             heard: now_ms(),
             stalled: Duration::ZERO,
             stall: None,
@@ -78,9 +87,14 @@ impl<'a> Driver<'a> {
         if let Err(error) = self.write(cx) {
             return Poll::Ready(LaneEnd::Lost(error.to_string()));
         }
+        self.reader.answer_refused();
         if let Err(end) = self.read(cx) {
-            return Poll::Ready(end);
+            return Poll::Ready(self.leave(end));
         }
+        if self.lane.lanes().node().generation() != self.generation {
+            return Poll::Ready(LaneEnd::RoleChanged);
+        }
+        self.tell_outstanding(self.reader.pending.len());
         let quiet = self.is_drained();
         if quiet != self.quiet {
             self.quiet = quiet;
@@ -90,6 +104,22 @@ impl<'a> Driver<'a> {
             return Poll::Ready(LaneEnd::Finished);
         }
         Poll::Pending
+    }
+
+    /// Where the node is no longer what it was, all of its connections are left.
+    fn leave(&self, end: LaneEnd) -> LaneEnd {
+        if end == LaneEnd::RoleChanged {
+            self.lane.lanes().left(self.generation);
+        }
+        end
+    }
+
+    /// Says how many replies are to come.
+    pub fn tell_outstanding(&mut self, replies: usize) {
+        if replies != self.told {
+            self.lane.set_outstanding(replies, self.told);
+            self.told = replies;
+        }
     }
 
     fn is_drained(&self) -> bool {
@@ -111,14 +141,10 @@ impl<'a> Driver<'a> {
     fn on_tick(&mut self) -> Option<LaneEnd> {
         let now = now_ms();
         self.watch_overdue(now);
-        let (lanes, space) = (self.lane.lanes(), self.lane.space());
-        if let Some(oldest) = self.reader.pending.front() {
-            let limit = lanes.settings().request_timeout.as_millis();
-            let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-            if self.stall.is_none() && now.saturating_sub(oldest.sent.max(self.heard)) > limit {
-                return Some(LaneEnd::Lost("no reply within request_timeout".into()));
-            }
+        if let Some(end) = self.keep_deadlines(now) {
+            return Some(end);
         }
+        let (lanes, space) = (self.lane.lanes(), self.lane.space());
         if self.is_drained() && self.lane.is_unused() && lanes.withdraw(self.lane) {
             self.lane.retire();
         }
@@ -132,7 +158,8 @@ impl<'a> Driver<'a> {
             .pending
             .iter()
             .any(|pending| matches!(pending.op, Op::Probe));
-        if quiet && !probing && lanes.l1().mode() != Mode::Off && space.take_used() {
+        let cut = lanes.node().is_cut();
+        if quiet && !probing && !cut && lanes.l1().mode() != Mode::Off && space.take_used() {
             let mut bytes = b"*1\r\n$5\r\nHELLO\r\n".to_vec();
             self.send_ours(&mut bytes, [Op::Probe], now);
         }
@@ -140,12 +167,28 @@ impl<'a> Driver<'a> {
         None
     }
 
+    /// Answers who has waited too long; ends a lane that does not answer any more.
+    fn keep_deadlines(&mut self, now: u64) -> Option<LaneEnd> {
+        let oldest = self.reader.pending.front()?;
+        let lanes = self.lane.lanes();
+        let limit = u64::try_from(lanes.settings().request_timeout.as_millis());
+        let limit = limit.unwrap_or(u64::MAX);
+        let silent = now.saturating_sub(oldest.sent.max(self.heard)) > limit;
+        if silent && self.stall.is_none() {
+            return Some(LaneEnd::TimedOut);
+        }
+        self.reader.now = now;
+        let error = || lanes.node().error(&may_have_been(NO_REPLY));
+        self.reader.give_up(limit, error);
+        self.reader.is_given_up().then_some(LaneEnd::TimedOut)
+    }
+
     /// Tells the upstream of the keys that L1 has served, where it would evict them else.
     fn touch(&mut self, now: u64) {
         if let Some(evicts) = self.reader.take_evicts_by_use() {
             self.touch.answered(evicts);
         }
-        if self.lane.is_retired() {
+        if self.lane.is_retired() || self.lane.lanes().node().is_cut() {
             return;
         }
         match self
@@ -221,7 +264,10 @@ impl<'a> Driver<'a> {
                     self.heard = now_ms();
                     let lanes = self.lane.lanes();
                     let beside = lanes.beside(self.lane);
-                    let used = self.reader.take(&self.input[..self.filled], beside)?;
+                    self.reader.now = self.heard;
+                    let taken = self.reader.take(&self.input[..self.filled], beside);
+                    self.count();
+                    let used = taken?;
                     self.input.copy_within(used..self.filled, 0);
                     self.filled -= used;
                     if let Some(writes) = self.reader.take_unsettled() {
@@ -233,6 +279,22 @@ impl<'a> Driver<'a> {
         }
         cx.waker().wake_by_ref();
         Ok(())
+    }
+
+    /// Hands the node what the replies say of it.
+    fn count(&mut self) {
+        let Outcomes {
+            replies,
+            slow,
+            unready,
+        } = self.reader.take_outcomes();
+        let node = self.lane.lanes().node();
+        for _ in 0..unready {
+            node.failed(Kind::Loading);
+        }
+        if replies > 0 {
+            node.replied(replies, slow);
+        }
     }
 
     /// Whether to read no further for now, because the client of the reply under way is behind and the wait is not used up.

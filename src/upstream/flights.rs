@@ -24,8 +24,10 @@ pub struct Joined {
     pub(super) session: Arc<Mailbox>,
     /// The client speaks RESP2, and the reply differs there so.
     pub(super) resp2: Option<Shape>,
-    /// A GET: harmless to send again.
+    /// It may be sent again.
     pub(super) repeatable: bool,
+    /// When the session asked, in milliseconds of the boot clock.
+    pub(super) since: u64,
 }
 
 /// A read under way.
@@ -57,7 +59,7 @@ pub struct Join<'a> {
     pub session: &'a Arc<Mailbox>,
     /// The client speaks RESP2, and the reply differs there so.
     pub resp2: Option<Shape>,
-    /// A GET: harmless to send again.
+    /// It may be sent again.
     pub repeatable: bool,
     /// Now, in milliseconds of the boot clock.
     pub now: u64,
@@ -108,6 +110,7 @@ impl Flights {
             session: Arc::clone(join.session),
             resp2: join.resp2,
             repeatable: join.repeatable,
+            since: join.now,
         });
         true
     }

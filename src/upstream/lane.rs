@@ -18,25 +18,40 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::breaker::Kind;
 use super::clock::now_ms;
 use super::connect::{ConnectError, LaneConnection, open_lane};
 use super::driver::Driver;
-use super::flights::Flights;
+use super::flights::{Flights, Join};
 use super::identity::LaneKey;
 use super::lanes::Lanes;
 use super::mailbox::Mailbox;
 use super::reader::{LaneEnd, Reader, Surroundings};
+use super::pending::refuse_in_turn;
+use super::settings::Retry;
 use super::{Op, Pending, refuse};
-use crate::l1::{Reach, Settling, Space};
+use crate::l1::{Reach, Read, Settling, Space};
 
 /// How long until a lane that was refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
+/// The longest that the first attempt to connect again waits, and any.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// A command that any user may send and that any server answers, if only with an error.
 pub const MARKER: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+/// Why a reply is waited for no longer.
+pub const NO_REPLY: &str = "no reply within request_timeout";
+
+/// What a client is told of a command that was sent and not answered.
+#[must_use]
+pub fn may_have_been(reason: &str) -> String {
+    format!("{reason}, the command may have been carried out")
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
@@ -61,6 +76,15 @@ struct Queue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
+/// What became of commands that were handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// They are queued, in order.
+    Queued,
+    /// Nothing is sent: each is answered with an error.
+    Refused,
+}
+
 /// See the module's header.
 #[derive(Debug)]
 pub struct Lane {
@@ -71,6 +95,8 @@ pub struct Lane {
     queue: Mutex<Queue>,
     /// Bytes in the queue.
     backlog: AtomicUsize,
+    /// Replies to come for what has left the queue.
+    outstanding: AtomicUsize,
     pub(super) waker: AtomicWaker,
     pub(super) seats: AtomicUsize,
     /// When the last seat was given up, in milliseconds of the boot clock.
@@ -105,6 +131,7 @@ impl Lane {
             lanes,
             queue: Mutex::new(queue),
             backlog: AtomicUsize::new(0),
+            outstanding: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             seats: AtomicUsize::new(0),
             left_at: AtomicU64::new(now_ms()),
@@ -233,41 +260,85 @@ impl Lane {
     #[must_use]
     pub fn unavailable(&self) -> Option<String> {
         let queue = self.queue.lock();
-        let Standing::Down { reason } = &queue.standing else {
-            return None;
-        };
-        let reason = reason.clone();
-        drop(queue);
-        Some(self.lanes.error(&reason))
+        match &queue.standing {
+            Standing::Down { reason } => Some(self.lanes.error(reason)),
+            _ => None,
+        }
     }
 
-    /// Queues commands in order: their bytes, and what is to be done with their replies. Where the lane is down,
-    /// each is answered with an error at once. Both are taken out; the buffers stay the caller's.
+    /// Queues commands of one session in order: their bytes, and what is to be done with their replies. Where the lane is
+    /// down, its circuit open or too much in flight, each is answered with an error; at once, or, if it comes `behind` replies
+    /// to come, in its turn. Both are taken out; the buffers stay the caller's.
     ///
     /// # Errors
     /// [`Closed`], and nothing is taken.
-    pub fn submit(&self, bytes: &mut Vec<u8>, pending: &mut Vec<Pending>) -> Result<(), Closed> {
+    pub fn submit(
+        &self,
+        bytes: &mut Vec<u8>,
+        pending: &mut Vec<Pending>,
+        behind: bool,
+    ) -> Result<Submitted, Closed> {
         let mut queue = self.queue.lock();
-        let reason = match &queue.standing {
+        let (error, in_turn) = match &queue.standing {
             Standing::Connecting | Standing::Up => {
-                queue.out.append(bytes);
-                queue.pending.append(pending);
-                self.backlog.store(queue.out.len(), Ordering::Relaxed);
-                let wake = !std::mem::replace(&mut queue.woken, true);
-                drop(queue);
-                if wake {
-                    self.waker.wake();
-                }
-                return Ok(());
+                let Some(error) = self.bar(&queue) else {
+                    queue.out.append(bytes);
+                    queue.pending.append(pending);
+                    self.backlog.store(queue.out.len(), Ordering::Relaxed);
+                    self.wake(queue);
+                    return Ok(Submitted::Queued);
+                };
+                (error, behind)
             }
             Standing::Closed => return Err(Closed),
-            Standing::Down { reason } | Standing::Refused { reason } => reason.clone(),
+            // By now everything that was sent has been answered.
+            Standing::Down { reason } | Standing::Refused { reason } => {
+                (self.lanes.error(reason), false)
+            }
         };
-        drop(queue);
         bytes.clear();
-        let error = self.lanes.error(&reason);
-        refuse(self.lanes.l1(), pending.drain(..), &error);
-        Ok(())
+        if in_turn {
+            refuse_in_turn(self.lanes.l1(), pending, &error);
+            queue.pending.append(pending);
+            self.wake(queue);
+        } else {
+            drop(queue);
+            refuse(self.lanes.l1(), pending.drain(..), &error);
+        }
+        Ok(Submitted::Refused)
+    }
+
+    /// Why nothing more is to be sent now, if so.
+    fn bar(&self, queue: &Queue) -> Option<String> {
+        let (node, settings) = (self.lanes.node(), self.lanes.settings());
+        let queued = queue.pending.len();
+        if node.is_cut() {
+            node.refusal()
+        } else if node.is_full(queued)
+            || queued + self.outstanding.load(Ordering::Relaxed) >= settings.max_lane_in_flight
+        {
+            node.note_overload();
+            Some(node.overloaded())
+        } else {
+            None
+        }
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let wake = !std::mem::replace(&mut queue.woken, true);
+        drop(queue);
+        if wake {
+            self.waker.wake();
+        }
+    }
+
+    /// Takes part in a read that has not been sent yet, because the lane is still being connected: what it will bring is
+    /// newer than anything that the session knows.
+    #[must_use]
+    pub fn join_unsent(&self, read: &Read<'_>, join: &Join<'_>) -> bool {
+        // Held, so that the read is not sent meanwhile.
+        let queue = self.queue.lock();
+        queue.standing == Standing::Connecting && self.flights.join(self.lanes.l1(), read, join)
     }
 
     /// Sends a marker that holds `settling` and, when it is answered, lifts a fence of `session`. Where the lane is not
@@ -278,11 +349,7 @@ impl Lane {
             queue.out.extend_from_slice(MARKER);
             let op = Op::Marker(settling);
             queue.pending.push(Pending::ours(session, now_ms(), op));
-            let wake = !std::mem::replace(&mut queue.woken, true);
-            drop(queue);
-            if wake {
-                self.waker.wake();
-            }
+            self.wake(queue);
             return;
         }
         drop(queue);
@@ -308,13 +375,24 @@ impl Lane {
     ) -> bool {
         let mut queue = self.queue.lock();
         queue.woken = false;
-        if queue.out.is_empty() {
+        if queue.pending.is_empty() {
             return false;
         }
         std::mem::swap(&mut queue.out, out);
         self.backlog.store(queue.out.len(), Ordering::Relaxed);
         pending.extend(queue.pending.drain(..));
         true
+    }
+
+    /// So many replies are to come, and so many were before.
+    pub(super) fn set_outstanding(&self, replies: usize, before: usize) {
+        self.outstanding.store(replies, Ordering::Relaxed);
+        let node = self.lanes.node();
+        if replies > before {
+            node.took(replies - before);
+        } else {
+            node.gave_back(before - replies);
+        }
     }
 
     /// Closes it if nothing is queued; whether it is closed now.
@@ -334,34 +412,33 @@ impl Lane {
     }
 
     async fn live(self: &Arc<Self>) {
-        let first_wait = Duration::from_millis(20);
-        let mut wait = first_wait;
+        let mut wait = FIRST_WAIT;
         loop {
-            loop {
-                if self.is_retired() || self.is_unused() && self.lanes.withdraw(self) {
-                    self.stand(Standing::Closed);
-                    self.fail_queued(&self.lanes.error("the lane was given up"));
-                    return;
+            if self.is_over() {
+                self.stand(Standing::Closed);
+                self.fail_queued(&self.lanes.error("the lane was given up"));
+                return;
+            }
+            let node = self.lanes.node();
+            if node.is_cut() {
+                // Nobody waits for an attempt that is not made.
+                self.go_down(ConnectError::Cut.reason());
+                let _ = timeout(Duration::from_secs(1), node.closed()).await;
+                if !node.is_cut() {
+                    // This attempt is worth waiting for.
+                    self.stand(Standing::Connecting);
                 }
-                if self.lanes.breaker().lock().admit(now_ms()) {
-                    break;
-                }
-                let left = self.lanes.breaker().lock().opens_in(now_ms());
-                if left.is_some() && self.is_connecting() {
-                    // Nobody waits for an attempt that is not made.
-                    self.go_down("circuit open");
-                }
-                let left = left.unwrap_or(10);
-                sleep(Duration::from_millis(left.clamp(1, 1000))).await;
+                continue;
             }
             self.lanes.read_files();
             // Before they are read: who is let in meanwhile is not locked out by the older ones.
             let times = self.lanes.accepts.times(&self.key.identity);
             let credentials = self.lanes.credentials(&self.key.identity);
-            match open_lane(&self.lanes, credentials.as_ref(), self.key.db).await {
+            let opened = open_lane(&self.lanes, credentials.as_ref(), self.key.db).await;
+            node.attempted(opened.as_ref().map(|_| ()));
+            match opened {
                 Ok(connection) => {
-                    self.lanes.breaker().lock().succeeded();
-                    wait = first_wait;
+                    wait = FIRST_WAIT;
                     if self.locks_out(times) {
                         self.locked_out.store(0, Ordering::Release);
                     }
@@ -370,7 +447,6 @@ impl Lane {
                     }
                 }
                 Err(ConnectError::Refused(reason)) => {
-                    self.lanes.breaker().lock().succeeded();
                     if is_of_the_user(&reason) {
                         self.locked_out.store(times, Ordering::Release);
                         if self.lanes.accepts.times(&self.key.identity) > times {
@@ -381,16 +457,27 @@ impl Lane {
                     self.refuse(&reason);
                     let _ = timeout(REFUSED_RETRY, self.let_in.notified()).await;
                 }
-                Err(ConnectError::Unreachable(reason)) => {
-                    self.lanes.breaker().lock().failed(now_ms());
+                Err(ConnectError::Cut) => {}
+                Err(ConnectError::Unreachable(reason, _) | ConnectError::Busy(reason)) => {
                     self.go_down(&reason);
-                    // Full jitter; the hash of the time is random enough for it.
-                    let jitter = self.lanes.l1().hash(&now_ms().to_le_bytes()) % 1000;
-                    sleep(wait.mul_f64(0.5 + jitter_share(jitter))).await;
-                    wait = (wait * 2).min(Duration::from_secs(1));
+                    sleep(self.jittered(wait)).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         }
+    }
+
+    /// Whether nobody needs it any more.
+    fn is_over(&self) -> bool {
+        self.is_retired() || self.is_unused() && self.lanes.withdraw(self)
+    }
+
+    /// Any time up to `most`, so that many that lost the same node do not come back at the same moment.
+    fn jittered(&self, most: Duration) -> Duration {
+        // The hash of the time is random enough for it.
+        let share = self.lanes.l1().hash(&now_ms().to_le_bytes()) % 1000;
+        let share = u32::try_from(share).unwrap_or_default() + 1;
+        (most * share / 1000).max(Duration::from_millis(1))
     }
 
     fn stand(&self, standing: Standing) -> Standing {
@@ -452,6 +539,7 @@ impl Lane {
             hello,
             untracked,
             may_select,
+            generation,
         } = connection;
         let (lanes, l1) = (&self.lanes, self.lanes.l1());
         let address = &lanes.endpoint().address;
@@ -470,6 +558,7 @@ impl Lane {
             flights: Arc::clone(&self.flights),
             output_limit: lanes.settings().output_limit,
             large_reply: lanes.settings().large_reply,
+            slow_after: lanes.node().slow_after(),
         };
         let reader = Reader::new(surroundings, hello.role.clone());
         // Before anything is sent: whoever then sees a write acknowledged also sees this lane.
@@ -477,8 +566,9 @@ impl Lane {
         self.stand(Standing::Up);
         // Only now: until then what is sent here would be refused.
         self.refused.store(false, Ordering::Release);
-        let mut driver = Driver::new(self, stream, reader);
+        let mut driver = Driver::new(self, stream, reader, generation);
         let end = poll_fn(|cx| driver.poll(cx)).await;
+        driver.tell_outstanding(0);
         // First of all: a marker skips a lane that is not up, because its part of L1 is empty.
         l1.lane_lost(&self.space);
         if end != LaneEnd::Finished {
@@ -486,21 +576,33 @@ impl Lane {
         }
         lanes.went_down(self);
         self.set_overdue(false);
-        let reason = match &end {
-            LaneEnd::Lost(reason) => reason,
-            LaneEnd::RoleChanged => "it is no longer the server that it was",
-            LaneEnd::Finished => return end,
+        if end != LaneEnd::Finished {
+            self.mourn(&mut driver.reader, &end);
+        }
+        end
+    }
+
+    /// The connection is lost: tells everybody who waits for something.
+    fn mourn(self: &Arc<Self>, reader: &mut Reader, end: &LaneEnd) {
+        let (lanes, address) = (&self.lanes, &self.lanes.endpoint().address);
+        let (reason, told) = match end {
+            LaneEnd::TimedOut => (NO_REPLY, NO_REPLY),
+            LaneEnd::Lost(reason) => (reason.as_str(), "connection lost before the reply"),
+            LaneEnd::RoleChanged | LaneEnd::Finished => {
+                ("it is no longer the server that it was", "connection lost before the reply")
+            }
         };
         tracing::warn!(upstream = %address, reason, "lane lost");
-        if !driver.reader.pending.is_empty() {
-            lanes.breaker().lock().failed(now_ms());
+        if !reader.pending.is_empty() {
+            match end {
+                LaneEnd::TimedOut => lanes.node().failed(Kind::Timeout),
+                LaneEnd::Lost(_) => lanes.node().failed(Kind::Lost),
+                LaneEnd::RoleChanged | LaneEnd::Finished => {}
+            }
         }
-        let error = format!(
-            "UNAVAILABLE upstream {address}: connection lost before the reply, the command may have been carried out"
-        );
-        let unsettled = driver.reader.fail(&error);
-        lanes.settle_beside(&Settling::new(l1, unsettled), self);
-        end
+        let error = lanes.node().error(&may_have_been(told));
+        let unsettled = reader.fail(&error, lanes.settings().retry == Retry::Reads);
+        lanes.settle_beside(&Settling::new(lanes.l1(), unsettled), self);
     }
 }
 
@@ -510,6 +612,3 @@ fn is_of_the_user(reason: &str) -> bool {
     words.iter().any(|word| reason.starts_with(word))
 }
 
-fn jitter_share(thousandths: u64) -> f64 {
-    f64::from(u32::try_from(thousandths).unwrap_or(0)) / 1000.0
-}

@@ -21,14 +21,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::breaker::{Breaker, State};
 use super::buffers::Buffers;
 use super::clock::now_ms;
-use super::connect::{ConnectError, Hello};
+use super::connect::{Hello, ping};
 use super::identity::{Accepts, Identity, LaneKey};
 use super::lane::Lane;
 use super::large::LargeKeys;
 use super::mailbox::Mailbox;
+use super::node::Node;
 use super::settings::{Address, Credentials, Endpoint, Settings};
 use super::tls::{self, Connector};
 use crate::command::Row;
@@ -100,7 +100,9 @@ pub struct Lanes {
     pub buffers: Arc<Buffers>,
     /// What the upstream has accepted.
     pub accepts: Accepts,
-    breaker: Mutex<Breaker>,
+    node: Arc<Node>,
+    /// The node is being watched.
+    watched: AtomicBool,
     hello: Mutex<Arc<Hello>>,
     learned: Mutex<Arc<Learned>>,
     /// Modules' reads that the operator vouches for and the upstream has.
@@ -119,7 +121,7 @@ impl Lanes {
     /// # Errors
     /// One line on what is wrong with the files that the endpoint names.
     pub fn new(endpoint: Endpoint, settings: Settings, l1: Arc<L1>) -> Result<Arc<Self>, String> {
-        let breaker = Mutex::new(Breaker::new(settings.breaker.clone()));
+        let node = Arc::new(Node::new(endpoint.address.clone(), &settings));
         let buffers = Arc::new(Buffers::new(settings.max_buffer_bytes));
         let tls = Mutex::new(read_tls(&endpoint)?.map(Arc::new));
         let ours = Mutex::new(read_ours(&endpoint)?);
@@ -132,7 +134,8 @@ impl Lanes {
             large: Arc::default(),
             buffers,
             accepts: Accepts::default(),
-            breaker,
+            node,
+            watched: AtomicBool::new(false),
             hello: Mutex::default(),
             learned: Mutex::default(),
             module_reads: Mutex::default(),
@@ -186,16 +189,27 @@ impl Lanes {
         &self.nobody
     }
 
-    /// The breaker of their node.
+    /// Their node.
     #[must_use]
-    pub fn breaker(&self) -> &Mutex<Breaker> {
-        &self.breaker
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
-    /// Where the breaker stands.
-    #[must_use]
-    pub fn breaker_state(&self) -> State {
-        self.breaker.lock().state()
+    /// Has the node watched on that runtime, which has to last as long as they do; once for all.
+    pub fn watch(self: &Arc<Self>, on: &Handle) {
+        if self.watched.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let lanes = Arc::downgrade(self);
+        on.spawn(Arc::clone(&self.node).watch(move || {
+            let lanes = lanes.upgrade();
+            async move {
+                match lanes {
+                    Some(lanes) => ping(&lanes).await,
+                    None => Ok(()),
+                }
+            }
+        }));
     }
 
     /// What the server said of itself when a lane was last connected; empty before the first.
@@ -349,6 +363,7 @@ impl Lanes {
             }
             return None;
         }
+        self.watch(on);
         registry.alive += 1;
         registry.full = false;
         let lane = Arc::new(Lane::new(key.clone(), Arc::clone(self)));
@@ -379,6 +394,7 @@ impl Lanes {
 
     /// A lane is up: from now on it is sent the markers.
     pub(super) fn went_up(&self, lane: &Arc<Lane>, hello: Hello) {
+        self.node.has_role(&hello.role);
         *self.hello.lock() = Arc::new(hello);
         let mut up = self.up.lock();
         up.push(Arc::clone(lane));
@@ -464,31 +480,26 @@ impl Lanes {
         }
     }
 
-    /// The error for what cannot be sent now because the circuit is open.
-    #[must_use]
-    pub fn unavailable(&self) -> Option<String> {
-        let left = self.breaker.lock().opens_in(now_ms())?;
-        let (address, left) = (&self.endpoint.address, left.div_ceil(1000));
-        Some(format!(
-            "UNAVAILABLE upstream {address}: circuit open, next attempt in {left}s"
-        ))
-    }
-
-    /// The same, or, where it is closed, one that gives `reason`. That nobody has given a password is for the client to
-    /// mend, and is told in the upstream's own words.
+    /// The error for what cannot be sent: that the circuit is open, or else one that gives `reason`. That nobody has given a
+    /// password is for the client to mend, and is told in the upstream's own words.
     #[must_use]
     pub fn error(&self, reason: &str) -> String {
         let plain = || match reason {
             reason if reason.starts_with("NOAUTH") => reason.to_owned(),
-            reason => format!("UNAVAILABLE upstream {}: {reason}", self.endpoint.address),
+            reason => self.node.error(reason),
         };
-        self.unavailable().unwrap_or_else(plain)
+        self.node.refusal().unwrap_or_else(plain)
     }
 
-    /// An own connection's attempt ended.
-    pub fn attempted(&self, outcome: Result<(), &ConnectError>) {
-        if let Err(ConnectError::Unreachable(_)) = outcome {
-            self.breaker.lock().failed(now_ms());
+    /// A connection of this generation of the node found that it is no longer what it was: all leave it, and the next ones
+    /// resolve its name anew.
+    pub fn left(&self, generation: u64) {
+        if self.node.left(generation) {
+            let upstream = &self.endpoint.address;
+            tracing::warn!(%upstream, "the upstream is no longer the server that it was: leaving it");
+            for lane in self.up.lock().iter() {
+                lane.waker.wake();
+            }
         }
     }
 

@@ -23,10 +23,31 @@ pub struct Mail {
     pub submitted: u64,
     /// The last command's reply is too large for the lane: the session reads it again over its own connection.
     pub too_large: bool,
+    /// The last command is a read that was sent at this time, in milliseconds of the boot clock, and lost with its lane: the
+    /// session sends it again.
+    pub again: Option<u64>,
+    /// When a reply last came, in milliseconds of the boot clock.
+    pub progress: u64,
+    /// By when a read that was sent again is due.
+    pub due: u64,
     /// The client is to be cut off, and why.
     pub cut: Option<&'static str>,
     /// What `out` counts for among all buffers.
     pub share: Share,
+}
+
+impl Mail {
+    /// Whether the next reply to end is the last: nothing of the session comes behind it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.submitted == self.answered + 1
+    }
+
+    /// Whether a read has to be repeated before anything else is sent.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        self.too_large || self.again.is_some()
+    }
 }
 
 /// One session's mailbox.

@@ -1,8 +1,8 @@
 //! The way to the upstream.
 //!
-//! Owns: the [`lanes`], one for each identity and database (a [`lane`] is a shared, ordered connection whose reader
-//! fills and invalidates L1), the handshakes of lanes and own connections ([`connect`]), the [`pool`] of clean own
-//! connections, the circuit [`breaker`], the clock, and the [`private`] server.
+//! Owns: the [`node`], with its circuit [`breaker`] and the [`budget`] of retries; the [`lanes`] to it, one for each
+//! identity and database (a [`lane`] is a shared, ordered connection whose reader fills and invalidates L1), the handshakes
+//! of lanes and own connections ([`connect`]), the [`pool`] of clean own connections, the clock, and the [`private`] server.
 //!
 //! ```text
 //!  sessions --submit--> [ queue: bytes + pending ] --driver--> socket --> upstream
@@ -15,6 +15,7 @@
 //! touch the queue under one short lock and get their replies through their mailbox.
 
 pub mod breaker;
+pub mod budget;
 pub mod buffers;
 pub mod bus;
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod lane;
 pub mod lanes;
 pub mod large;
 pub mod mailbox;
+pub mod node;
 mod pending;
 pub mod pool;
 pub mod private;

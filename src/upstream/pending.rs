@@ -112,6 +112,8 @@ pub enum Op {
     Probe,
     /// What the upstream says of its memory.
     Memory,
+    /// Nothing was sent: the session gets this error when all that it sent before has been answered.
+    Refused(Arc<str>),
 }
 
 /// Hashes of a write's keys; most writes have one.
@@ -169,8 +171,12 @@ pub struct Pending {
     pub shape: Shape,
     /// The client has asked for no reply.
     pub silent: bool,
-    /// A GET: harmless to send again.
+    /// A read, harmless to send again.
     pub repeatable: bool,
+    /// Its session has had an error in place of the reply, which is nobody's when it comes.
+    pub given_up: bool,
+    /// It is sent for the second time, and due when its session says.
+    pub again: bool,
     /// Hash of the key that a read names, to be remembered where its reply is large.
     pub reads: Option<u64>,
     /// What its reply does.
@@ -190,9 +196,60 @@ impl Pending {
             shape: Shape::Generic,
             silent: true,
             repeatable: false,
+            given_up: false,
+            again: false,
             reads: None,
             op,
             extra: None,
+        }
+    }
+
+    /// Whether its reply goes to a session.
+    pub(super) fn is_relayed(&self) -> bool {
+        !matches!(
+            self.op,
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory
+        )
+    }
+
+    /// The writes that it stands for, in flight until then, are settled with others.
+    fn settle_later(&self, unsettled: &mut Unsettled) {
+        match &self.op {
+            Op::Write(keys) => keys.settle_later(unsettled),
+            Op::Exec(block) => block.keys.settle_later(unsettled),
+            Op::Marker(_)
+            | Op::Relay
+            | Op::Script
+            | Op::ScriptEnd
+            | Op::Fill(_)
+            | Op::Probe
+            | Op::Memory
+            | Op::Refused(_) => {}
+        }
+    }
+}
+
+/// How a command ends that will get no reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure<'a> {
+    /// What its session is told.
+    pub(super) error: &'a str,
+    /// A part of the reply was handed over.
+    pub(super) partial: bool,
+    /// The reply was handed over; what follows it was not.
+    pub(super) answered: bool,
+    /// A read may be sent again by its session, where nothing of that is behind it.
+    pub(super) again: bool,
+}
+
+impl<'a> Failure<'a> {
+    /// Nothing has come, and nothing is tried again.
+    pub(super) fn of(error: &'a str) -> Self {
+        Self {
+            error,
+            partial: false,
+            answered: false,
+            again: false,
         }
     }
 }
@@ -201,58 +258,65 @@ impl Pending {
 pub fn refuse(l1: &Arc<L1>, pending: impl IntoIterator<Item = Pending>, error: &str) {
     let mut unsent = Unsettled::default();
     for pending in pending {
-        fail_one(pending, error, false, false, &mut unsent);
+        fail_one(pending, Failure::of(error), &mut unsent);
     }
     drop(Settling::new(l1, unsent));
 }
 
+/// The same for commands of a session that has replies to come: the errors wait for those.
+pub(super) fn refuse_in_turn(l1: &Arc<L1>, pending: &mut Vec<Pending>, error: &str) {
+    let error: Arc<str> = error.into();
+    let mut unsent = Unsettled::default();
+    pending.retain_mut(|pending| {
+        let relayed = pending.is_relayed();
+        if relayed {
+            pending.settle_later(&mut unsent);
+            pending.op = Op::Refused(Arc::clone(&error));
+            pending.extra = None;
+        }
+        relayed
+    });
+    drop(Settling::new(l1, unsent));
+}
+
 /// Ends one command that will get no reply; if it is a write, `unsettled` takes it over.
-pub(super) fn fail_one(
-    pending: Pending,
-    error: &str,
-    partial: bool,
-    answered: bool,
-    unsettled: &mut Unsettled,
-) {
-    let relayed = !matches!(
-        pending.op,
-        Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory
-    ) && !answered;
+pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut Unsettled) {
+    pending.settle_later(unsettled);
+    let owed = pending.is_relayed() && !failure.answered && !pending.given_up;
     let marker = matches!(pending.op, Op::Marker(_));
-    match &pending.op {
-        Op::Write(keys) => keys.settle_later(unsettled),
-        Op::Exec(block) => block.keys.settle_later(unsettled),
-        Op::Marker(_)
-        | Op::Relay
-        | Op::Script
-        | Op::ScriptEnd
-        | Op::Fill(_)
-        | Op::Probe
-        | Op::Memory => {}
-    }
+    let (error, again) = match &pending.op {
+        Op::Refused(error) => (&**error, false),
+        _ => (failure.error, failure.again),
+    };
     let flight = pending.extra.and_then(|extra| extra.flight);
     for joined in flight.map(|flight| flight.take()).unwrap_or_default() {
-        fail_joined(&joined, error);
+        fail_joined(&joined, error, again);
     }
     let Some(session) = pending.session else {
         return;
     };
     let mut mail = session.lock();
-    if partial && relayed {
+    if failure.partial && owed {
         mail.cut = Some("the upstream was lost in the middle of a reply");
-    } else if relayed && !pending.silent {
+    } else if owed && again && pending.repeatable && mail.is_last() {
+        mail.again = Some(pending.sent);
+    } else if owed && !pending.silent {
         encode::error(&mut mail.out, error);
     }
-    mail.answered += u64::from(relayed);
+    mail.answered += u64::from(owed);
     mail.fences += u64::from(marker);
     drop(mail);
     session.wake();
 }
 
 /// The same for a session that shares another's read.
-pub(super) fn fail_joined(joined: &Joined, error: &str) {
+pub(super) fn fail_joined(joined: &Joined, error: &str, again: bool) {
     let mut mail = joined.session.lock();
-    encode::error(&mut mail.out, error);
+    if again && joined.repeatable && mail.is_last() {
+        mail.again = Some(joined.since);
+    } else {
+        encode::error(&mut mail.out, error);
+    }
     mail.answered += 1;
     drop(mail);
     joined.session.wake();

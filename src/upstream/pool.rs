@@ -32,6 +32,8 @@ pub struct Clean {
     pub stream: Stream,
     /// What CLIENT SETNAME last gave it.
     pub name: Option<Vec<u8>>,
+    /// The node's generation that it belongs to.
+    pub generation: u64,
 }
 
 struct Idle {
@@ -44,14 +46,14 @@ thread_local! {
     static POOL: RefCell<Vec<Idle>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The connection for `key` that was used last, if one is alive.
+/// The connection for `key` that was used last, if one is alive and to the server of that generation.
 #[must_use]
-pub fn take(key: &OwnKey) -> Option<Clean> {
+pub fn take(key: &OwnKey, generation: u64) -> Option<Clean> {
     POOL.with_borrow_mut(|pool| {
         loop {
             let at = pool.iter().rposition(|idle| idle.key == *key)?;
             let mut idle = pool.remove(at);
-            if is_quiet(&mut idle.clean.stream) {
+            if idle.clean.generation == generation && is_quiet(&mut idle.clean.stream) {
                 return Some(idle.clean);
             }
         }

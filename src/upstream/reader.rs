@@ -12,12 +12,12 @@ use self::filling::{Filling, Late};
 use self::relay::Reply;
 use self::shared::Shared;
 use super::buffers::Buffers;
-use super::connect::Hello;
+use super::connect::{Hello, is_unready};
 use super::flights::Flights;
 use super::lanes::Beside;
 use super::large::LargeKeys;
 use super::mailbox::Mailbox;
-use super::pending::{fail_joined, fail_one};
+use super::pending::{Failure, fail_joined, fail_one};
 use super::push::{Applying, PushSink};
 use super::{Keys, Op, Pending, touch};
 use crate::l1::keyspace::Refusal;
@@ -26,6 +26,7 @@ use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, FrameWalker};
 
 mod filling;
+mod late;
 mod relay;
 mod shared;
 
@@ -34,6 +35,8 @@ mod shared;
 pub enum LaneEnd {
     /// The connection was lost, or what came over it made no sense.
     Lost(String),
+    /// Nobody gets a reply any more within `request_timeout`.
+    TimedOut,
     /// The node no longer is what it was, or says that it is a replica.
     RoleChanged,
     /// Nobody needs it any more and nothing is outstanding on it.
@@ -46,6 +49,17 @@ enum Frame {
     None,
     Push(PushSink),
     Reply,
+}
+
+/// What replies say of the node.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Outcomes {
+    /// Replies that came.
+    pub replies: u32,
+    /// Those of them that took longer than a reply should.
+    pub slow: u32,
+    /// Others, which said that the node is not ready to serve.
+    pub unready: u32,
 }
 
 /// What a reader works with.
@@ -65,6 +79,8 @@ pub struct Surroundings {
     pub output_limit: usize,
     /// A reply that announces more than this is large.
     pub large_reply: usize,
+    /// One that takes longer than so many milliseconds is slow; 0 for none.
+    pub slow_after: u64,
 }
 
 /// See the module's header.
@@ -79,6 +95,8 @@ pub struct Reader {
     role: String,
     output_limit: usize,
     large_reply: usize,
+    slow_after: u64,
+    outcomes: Outcomes,
     /// Which other lanes are up: where none can hold a push for a write back, its own reply settles it.
     beside: Beside,
     unsettled: Unsettled,
@@ -93,6 +111,8 @@ pub struct Reader {
     dirty: Vec<Arc<Mailbox>>,
     /// What the upstream has just said of that.
     evicts_by_use: Option<bool>,
+    /// Now, in milliseconds of the boot clock: whoever calls sets it.
+    pub now: u64,
     pub pending: VecDeque<Pending>,
 }
 
@@ -108,6 +128,8 @@ impl Reader {
             role,
             output_limit: surroundings.output_limit,
             large_reply: surroundings.large_reply,
+            slow_after: surroundings.slow_after,
+            outcomes: Outcomes::default(),
             beside: Beside::Nobody,
             unsettled: Unsettled::default(),
             walker: FrameWalker::default(),
@@ -119,6 +141,7 @@ impl Reader {
             late: Vec::new(),
             dirty: Vec::new(),
             evicts_by_use: None,
+            now: 0,
             pending: VecDeque::new(),
         }
     }
@@ -126,6 +149,11 @@ impl Reader {
     /// Whether the upstream evicts what is not used, if it has said so since this was last asked.
     pub fn take_evicts_by_use(&mut self) -> Option<bool> {
         self.evicts_by_use.take()
+    }
+
+    /// What has come since the last time.
+    pub fn take_outcomes(&mut self) -> Outcomes {
+        std::mem::take(&mut self.outcomes)
     }
 
     /// The writes that were answered and that other lanes may not have seen yet.
@@ -206,9 +234,11 @@ impl Reader {
         let relays = match &head.op {
             Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Script => true,
             Op::Fill(fill) => fill.held.is_some() || self.filling.is_reading(),
-            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory => false,
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory | Op::Refused(_) => false,
         };
-        if relays {
+        if relays && head.given_up {
+            self.discard(buf).map_err(broken)
+        } else if relays {
             self.relay(buf).map_err(broken)
         } else {
             self.keep(buf).map_err(broken)
@@ -232,7 +262,17 @@ impl Reader {
             .front()
             .expect("a reply has ended, so a command was pending");
         self.space.prove(head.sent);
+        if is_unready(error.get(1..).unwrap_or_default()) {
+            self.outcomes.unready += 1;
+        } else {
+            self.outcomes.replies += 1;
+            let late = self.slow_after > 0 && self.now.saturating_sub(head.sent) > self.slow_after;
+            self.outcomes.slow += u32::from(late);
+        }
         if let Op::Fill(fill) = &head.op {
+            if head.given_up {
+                self.filling.refuse(Refusal::Late);
+            }
             if fill.held.is_none()
                 && self.filling.is_asking()
                 && let Some(reason) = parts.error()
@@ -293,7 +333,9 @@ impl Reader {
                     return Err(LaneEnd::RoleChanged);
                 }
             }
+            Op::Refused(_) => unreachable!("it is taken out before a reply is looked at"),
         }
+        self.answer_refused();
         self.judge(&error)
     }
 
@@ -324,14 +366,15 @@ impl Reader {
         Ok(())
     }
 
-    /// The lane is lost: every command that was sent is answered with `error`. Its part of L1 has been dropped before;
-    /// the writes, which may have been carried out, are the caller's to settle with the other lanes.
+    /// The lane is lost: every command that was sent is answered with `error`, but for reads that their sessions may send
+    /// `again`. Its part of L1 has been dropped before; the writes, which may have been carried out, are the caller's to
+    /// settle with the other lanes.
     #[must_use]
-    pub fn fail(&mut self, error: &str) -> Unsettled {
+    pub fn fail(&mut self, error: &str, again: bool) -> Unsettled {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         let partial = self.reply.relayed;
         for joined in std::mem::take(&mut self.shared).into_joined() {
-            fail_joined(&joined, error);
+            fail_joined(&joined, error, again);
         }
         for (at, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
             if let (Op::ScriptEnd, Some(session)) = (&pending.op, &pending.session) {
@@ -340,13 +383,13 @@ impl Reader {
                 continue;
             }
             let read_done = at == 0 && (self.filling.was_read() || self.reply.discarding);
-            fail_one(
-                pending,
+            let failure = Failure {
                 error,
-                at == 0 && partial,
-                read_done,
-                &mut unsettled,
-            );
+                partial: at == 0 && partial,
+                answered: read_done,
+                again,
+            };
+            fail_one(pending, failure, &mut unsettled);
         }
         unsettled
     }

@@ -22,6 +22,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         flights: Arc::default(),
         output_limit: 1 << 20,
         large_reply: 1 << 10,
+        slow_after: 0,
     };
     let mut reader = Reader::new(surroundings, "master".into());
     let session: Arc<Mailbox> = Arc::default();
@@ -39,6 +40,8 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         silent: false,
         shape: crate::resp::downgrade::Shape::Generic,
         repeatable: true,
+        given_up: false,
+        again: false,
         reads: None,
         op: Op::Fill(Box::new(keys)),
         extra: None,
@@ -127,6 +130,6 @@ fn knocked_out_rules_let_old_values_in() {
 #[test]
 fn a_lost_lane_answers_everything_that_was_sent() {
     let (mut reader, session) = reader(RuleSet::none());
-    assert!(reader.fail("UNAVAILABLE lost").is_empty(), "no write");
+    assert!(reader.fail("UNAVAILABLE lost", false).is_empty(), "no write");
     assert_eq!(session.lock().out, b"-UNAVAILABLE lost\r\n");
 }

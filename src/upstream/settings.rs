@@ -106,6 +106,15 @@ pub enum Choice {
     Endpoint(Endpoint),
 }
 
+/// What is sent again after its lane was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Reads whose sessions have sent nothing after them, once.
+    Reads,
+    /// Nothing.
+    Never,
+}
+
 /// The upstream side's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -113,8 +122,17 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Bound on the handshake after that.
     pub handshake_timeout: Duration,
-    /// Bound on waiting for a reply on the lane while nothing at all arrives on it.
+    /// Bound on waiting for a reply, since it was asked for or since the client's reply before it.
     pub request_timeout: Duration,
+    /// The same of what may run long by its nature: scripts, EXEC, KEYS, SORT, what administers, and commands that are not
+    /// known.
+    pub long_request_timeout: Duration,
+    /// What is sent again after its lane was lost.
+    pub retry: Retry,
+    /// Most requests in flight on one lane.
+    pub max_lane_in_flight: usize,
+    /// Most requests in flight on all lanes.
+    pub max_in_flight: usize,
     /// Most bytes of replies kept for one client that reads slower than they come; past it the client is cut off.
     pub output_limit: usize,
     /// Most bytes held for all clients together.
@@ -139,6 +157,10 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(1),
             handshake_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),
+            long_request_timeout: Duration::from_secs(60),
+            retry: Retry::Reads,
+            max_lane_in_flight: 200_000,
+            max_in_flight: 500_000,
             output_limit: 64 << 20,
             max_buffer_bytes: 256 << 20,
             large_reply: 1 << 20,

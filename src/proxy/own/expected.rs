@@ -1,6 +1,8 @@
 //! What is expected back for what was sent on an own connection, and what it will have changed.
 
-use crate::upstream::settings::Credentials;
+use std::time::Duration;
+
+use crate::upstream::settings::{Credentials, Settings};
 
 /// What a command sent here may have changed.
 #[derive(Debug, Default)]
@@ -103,4 +105,31 @@ pub(super) struct Expected {
     pub(super) expect: Expect,
     /// Its reply is not for the client.
     pub(super) silent: bool,
+    /// Within which time.
+    pub(super) limit: Limit,
+}
+
+/// Within which time a reply is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `request_timeout`.
+    Request,
+    /// `long_request_timeout`.
+    Long,
+    /// That much more than it may block for.
+    Blocking(Duration),
+    /// It may block for ever.
+    Never,
+}
+
+impl Limit {
+    /// The time.
+    pub(super) fn within(self, settings: &Settings) -> Option<Duration> {
+        match self {
+            Self::Request => Some(settings.request_timeout),
+            Self::Long => Some(settings.long_request_timeout),
+            Self::Blocking(time) => Some(settings.request_timeout.saturating_add(time)),
+            Self::Never => None,
+        }
+    }
 }

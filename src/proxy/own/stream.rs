@@ -4,6 +4,7 @@
 use super::Own;
 use super::expected::{Change, Effect, Expect, Expected, Kind};
 use crate::resp::frame::{FrameError, Sink};
+use crate::upstream::connect::is_unready;
 
 /// What is known of the frame under way.
 #[derive(Debug, Default)]
@@ -50,6 +51,29 @@ impl Sink for Peek {
     }
     fn body_end(&mut self) {
         self.bulks += 1;
+    }
+}
+
+/// What the replies that came say of the node.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Said {
+    /// Replies.
+    pub replies: u32,
+    /// Others, which said that it is not ready to serve.
+    pub unready: u32,
+    /// One of them said that it takes no writes.
+    pub read_only: bool,
+}
+
+impl Said {
+    fn note(&mut self, peek: &Peek) {
+        let error = peek.first.strip_prefix(b"-").filter(|_| peek.kind == b'-');
+        if error.is_some_and(is_unready) {
+            self.unready += 1;
+        } else {
+            self.replies += 1;
+            self.read_only |= error.is_some_and(|error| error.starts_with(b"READONLY"));
+        }
     }
 }
 
@@ -170,6 +194,7 @@ impl Own {
         let Some(expected) = self.expected.pop_front() else {
             return Ended::Nothing;
         };
+        self.said.note(peek);
         match expected.expect {
             Expect::Queued { write: true } if peek.kind != b'-' && peek.first != b"+QUEUED\r\n" => {
                 Ended::Reply(Effect {

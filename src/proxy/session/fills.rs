@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let op = Op::Fill(Box::new(fill));
         self.queue_read(
             asked.request,
-            asked.is_value(),
+            true,
             reads,
             asked.shape(),
             op,
@@ -115,10 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {
         let key = asked.first_key().map(|key| self.l1.hash(key));
         let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
-        let repeatable = asked.is_value();
         self.queue_read(
             asked.request,
-            repeatable,
+            true,
             reads,
             asked.shape(),
             Op::Relay,

@@ -11,11 +11,13 @@ use super::{OUTPUT_WINDOW, Session};
 use crate::l1::{Rule, Settling, Unsettled};
 use crate::proxy::own::Own;
 use crate::proxy::own::expected::{Change, Effect, Expect};
-use crate::proxy::own::stream::Ended;
+use crate::proxy::own::stream::{Ended, Said};
 use crate::proxy::settings::Causality;
 use crate::resp::encode;
+use crate::upstream::breaker::Kind;
 use crate::upstream::connect::open_own;
 use crate::upstream::identity::LaneKey;
+use crate::upstream::lane::{NO_REPLY, may_have_been};
 use crate::upstream::lanes::Seat;
 use crate::upstream::pool::{self, OwnKey};
 
@@ -51,22 +53,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             place: LaneKey { identity, db },
             resp3: !self.resp2,
         };
-        if let Some(clean) = pool::take(&key) {
+        let node = self.lanes.node();
+        if let Some(error) = node.refusal() {
+            encode::error(&mut self.out, &error);
+            return false;
+        }
+        if let Some(clean) = pool::take(&key, node.generation()) {
             self.own = Some(Own::clean(key, clean));
         } else {
-            let down = self.seat.as_ref().and_then(|seat| seat.unavailable());
-            if let Some(error) = down.or_else(|| self.lanes.unavailable()) {
+            if let Some(error) = self.seat.as_ref().and_then(|seat| seat.unavailable()) {
                 encode::error(&mut self.out, &error);
                 return false;
             }
+            let generation = node.generation();
             let (lanes, opening) = (Arc::clone(&self.lanes), key.clone());
             self.own = Some(Own::opening(
                 key,
+                generation,
                 Box::pin(async move {
                     let credentials = lanes.credentials(&opening.place.identity);
                     let db = opening.place.db;
                     let opened = open_own(&lanes, credentials.as_ref(), db, opening.resp3).await;
-                    lanes.attempted(opened.as_ref().map(|_| ()));
+                    lanes.node().attempted(opened.as_ref().map(|_| ()));
                     opened
                 }),
             ));
@@ -85,9 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let lanes = Arc::clone(&self.lanes);
         let mut own = Own::opening(
             key,
+            self.lanes.node().generation(),
             Box::pin(async move {
                 let opened = open_own(&lanes, None, 0, false).await;
-                lanes.attempted(opened.as_ref().map(|_| ()));
+                lanes.node().attempted(opened.as_ref().map(|_| ()));
                 opened
             }),
         );
@@ -117,6 +126,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             || self.streaming.is_some()
             || self.numbered
             || self.needs_own();
+        let left = |own: &Own| own.generation != self.lanes.node().generation();
+        let stays = self.bound.any() || self.numbered || self.needs_own();
+        if self.own_idle() && !stays && self.own.as_ref().is_some_and(left) {
+            self.own = None;
+            return;
+        }
         if !keeps && self.own_idle() {
             let clean = self.own.take().and_then(Own::into_clean);
             if let Some((key, clean)) = clean {
@@ -206,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(error) => Err(error),
         };
         let mut came = Came::default();
-        let received = outcome.and_then(|opened| {
+        let mut received = outcome.and_then(|opened| {
             came.news = opened || own.unsent() < unsent;
             SCRATCH.with_borrow_mut(|scratch| {
                 while self.out.len() - self.written < OUTPUT_WINDOW {
@@ -226,6 +241,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let small = self.lanes.settings().large_reply;
         for (hash, _) in came.read.into_iter().filter(|(_, size)| *size <= small) {
             self.lanes.large.remove(hash);
+        }
+        self.count_own(&mut own);
+        if received.is_ok() && own.is_late(cx, self.now, self.lanes.settings()) {
+            self.own_timed_out(&mut own);
+            received = Err(io::ErrorKind::TimedOut.into());
+        } else if received.is_err() && own.awaits() {
+            self.lanes.node().failed(Kind::Lost);
         }
         if received.is_err() {
             self.blocking = false;
@@ -254,6 +276,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.give_back_own();
         came.news
+    }
+
+    /// Hands the node what the replies on the own connection say of it.
+    fn count_own(&self, own: &mut Own) {
+        let node = self.lanes.node();
+        let Said {
+            replies,
+            unready,
+            read_only,
+        } = std::mem::take(&mut own.said);
+        for _ in 0..unready {
+            node.failed(Kind::Loading);
+        }
+        if replies > 0 {
+            node.replied(replies, 0);
+        }
+        if read_only && node.was_primary() {
+            self.lanes.left(own.generation);
+        }
+    }
+
+    /// What is still to come is waited for no longer: each reply is an error, where none has begun. The connection is given
+    /// up, and what hangs on it with it.
+    fn own_timed_out(&mut self, own: &mut Own) {
+        let node = self.lanes.node();
+        node.failed(Kind::Timeout);
+        if own.is_midway() {
+            self.closing = true;
+            return;
+        }
+        let error = node.error(&may_have_been(NO_REPLY));
+        for _ in 0..own.owes() {
+            encode::error(&mut self.out, &error);
+        }
+        self.closing |= own.is_moving();
+        let lost = own.abandon();
+        own.forget();
+        if lost.is_write() {
+            self.settle(lost);
+        }
     }
 
     /// The own connection could not be opened: what was sent there gets an error each, and nothing of it was carried out.

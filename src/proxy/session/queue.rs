@@ -10,7 +10,7 @@ use super::Session;
 use crate::command::Row;
 use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
-use crate::upstream::lane::{Closed, MARKER};
+use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
 use crate::upstream::{Extra, Op, Pending};
 
@@ -58,17 +58,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         }
         let mut mail = self.mailbox.lock();
-        if mail.too_large {
+        if mail.repeats() {
             // The read before has to be repeated first.
             return;
         }
+        let behind = mail.submitted != mail.answered;
         mail.submitted = self.sent;
         drop(mail);
         std::mem::swap(&mut self.repeat, &mut self.queued_repeat);
         while let Some(seat) = &self.seat {
-            match seat.submit(&mut self.bytes, &mut self.batch) {
-                Ok(()) => {
-                    if let Some(flight) = self.flight.take() {
+            match seat.submit(&mut self.bytes, &mut self.batch, behind) {
+                Ok(submitted) => {
+                    if let Some(flight) = self.flight.take()
+                        && submitted == Submitted::Queued
+                    {
                         seat.flights().add(flight);
                     }
                     return;
@@ -85,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         crate::upstream::refuse(&self.l1, self.batch.drain(..), &error);
     }
 
-    /// Queues a lane command; a `repeatable` one is a GET, and `reads` is the hash of the key that a read names.
+    /// Queues a lane command; a `repeatable` one is a read that may be sent again, and `reads` is the hash of the key that a read names.
     pub(super) fn queue(
         &mut self,
         request: &[u8],
@@ -111,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if matches!(op, Op::Write(_) | Op::Exec(_) | Op::Script) {
             self.wrote = self.sent;
         }
+        let repeatable = repeatable && !self.silent && !self.again && self.partial.is_none();
         if repeatable {
             self.queued_repeat.clear();
             self.queued_repeat.extend_from_slice(request);
@@ -122,7 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             resp2: self.resp2,
             shape,
             silent: self.silent,
-            repeatable: repeatable && !self.silent,
+            repeatable,
+            given_up: false,
+            again: self.again,
             reads,
             op,
             extra,

@@ -5,14 +5,16 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::requests::ANSWERED;
+use super::route::Way;
 use super::{Flow, Session};
-use crate::command::Row;
+use crate::command::{self, Row};
 use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, Lookup, Read, Rule};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
-use crate::upstream::Predicted;
+use crate::resp::request::{RequestScanner, Scanned};
+use crate::upstream::{Op, Predicted};
 use crate::upstream::flights::Join;
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
@@ -39,6 +41,15 @@ pub(super) struct Deferred {
     captured: Option<Vec<u8>>,
 }
 
+/// How far a read is that a session might take part in.
+#[derive(Debug, Clone, Copy)]
+enum UnderWay {
+    /// It may have been sent.
+    Sent,
+    /// Its lane is still being connected.
+    Unsent,
+}
+
 /// A cacheable read in hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -48,10 +59,6 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn is_value(&self) -> bool {
-        matches!(self.wanted, Wanted::Value)
-    }
-
     pub(super) fn shape(&self) -> Shape {
         match self.wanted {
             Wanted::Value | Wanted::Values => Shape::Generic,
@@ -208,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let serving =
             self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
         let idle = self.sent == self.answered && self.deferred.is_empty();
-        if serving && !idle && self.l1.knocked_out(Rule::JoinIdle) && self.join(asked) {
+        if serving && !idle && self.l1.knocked_out(Rule::JoinIdle) && self.join(asked, UnderWay::Sent) {
             return;
         }
         let mut predicted = None;
@@ -225,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             {
                 return;
             }
-            if self.join(asked) {
+            if self.join(asked, UnderWay::Sent) {
                 return;
             }
         } else if serving && self.deferred_bytes <= DEFERRED_WINDOW && self.has_all(asked) {
@@ -244,8 +251,64 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             });
             return;
         }
+        // Nothing is known there yet, and nothing was sent: such reads are shared as well.
+        let fresh = !serving && idle && self.is_before_lane();
+        if fresh && self.join(asked, UnderWay::Unsent) {
+            return;
+        }
         self.flush_deferred();
-        self.send_read(asked, predicted, serving && idle);
+        self.send_read(asked, predicted, (serving || fresh) && idle);
+    }
+
+    /// Whether the session would be served by a lane that has brought nothing yet.
+    fn is_before_lane(&self) -> bool {
+        self.l1_on
+            && !self.fenced()
+            && self.l1.mode() == Mode::On
+            && (self.seat.as_ref()).is_some_and(|seat| seat.space().proof().is_none())
+    }
+
+    /// Sends a read again that was lost with its lane: before anything that is queued, if it may still be in time, and if
+    /// not too much is sent again as it is.
+    pub(super) fn read_again(&mut self, due: u64) {
+        let request = std::mem::take(&mut self.repeat);
+        let mut scanner = RequestScanner::default();
+        let scanned = scanner.scan(&request);
+        debug_assert!(
+            matches!(scanned, Ok(Scanned::Request { .. })),
+            "it was sent before"
+        );
+        let args = scanner.args();
+        let row = command::of(&request, args).or_else(|| self.module_read(&request, args));
+        let way = row.and_then(|row| self.way(row.class, row, &request, args));
+        let wanted = match way {
+            Some(Way::Read(wanted)) => Some(wanted),
+            _ => None,
+        };
+        let (bytes, batch) = (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.batch),
+        );
+        let alone = batch.is_empty() && self.deferred.is_empty() && self.partial.is_none();
+        let silent = std::mem::take(&mut self.silent);
+        self.again = true;
+        if self.now >= due || !self.lanes.node().retries.grant(self.now) {
+            let error = self.lanes.error("connection lost before the reply");
+            encode::error(&mut self.out, &error);
+        } else if let Some(wanted) = wanted.filter(|_| alone) {
+            self.look_up(Asked {
+                request: &request,
+                args,
+                wanted,
+            });
+        } else {
+            let shape = row.map_or(Shape::Generic, |row| row.shape(args.len()));
+            self.queue(&request, false, None, shape, Op::Relay);
+        }
+        self.again = false;
+        self.silent = silent;
+        self.bytes.extend(bytes);
+        self.batch.extend(batch);
     }
 
     /// The L1 reads that a request consists of.
@@ -276,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
     /// be answered out of its turn.
-    fn join(&mut self, asked: Asked<'_>) -> bool {
+    fn join(&mut self, asked: Asked<'_>, under_way: UnderWay) -> bool {
         let busy = !self.batch.is_empty() && !self.l1.knocked_out(Rule::JoinIdle);
         if matches!(asked.wanted, Wanted::Values) || self.silent || busy {
             return false;
@@ -287,11 +350,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let join = Join {
             session: &self.mailbox,
             resp2: self.resp2.then(|| asked.shape()),
-            repeatable: asked.is_value(),
+            repeatable: !self.again,
             now: self.now,
         };
         let written = self.l1.write_in_flight(read.key) && !self.l1.knocked_out(Rule::JoinDropped);
-        if written || !seat.flights().join(&self.l1, &read, &join) {
+        let joined = || match under_way {
+            UnderWay::Sent => seat.flights().join(&self.l1, &read, &join),
+            UnderWay::Unsent => seat.join_unsent(&read, &join),
+        };
+        if written || !joined() {
             return false;
         }
         self.sent += 1;

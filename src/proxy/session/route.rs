@@ -6,9 +6,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::reads::{Asked, Wanted};
 use super::{Flow, Replies, Session};
-use crate::command::{self, Cache, Class, Flags, Row};
+use crate::command::{self, Blocks, Cache, Class, Flags, Row};
 use crate::proxy::own::Own;
-use crate::proxy::own::expected::{Change, Effect, Expect, Kind};
+use crate::proxy::own::expected::{Change, Effect, Expect, Kind, Limit};
 use crate::resp::encode;
 use crate::upstream::{Keys, Op};
 
@@ -102,6 +102,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Done;
             }
         }
+        if self.own.is_some()
+            && let Some(error) = self.lanes.node().refusal()
+        {
+            if self.own.as_ref().is_some_and(Own::awaits) {
+                return Flow::Hold;
+            }
+            encode::error(&mut self.out, &error);
+            // Without this command the transaction would be another one.
+            self.closing |= self.bound.transaction.is_some()
+                || self.decides_what_follows(row, class, request, args);
+            return Flow::Done;
+        }
         if self.own.is_none() && self.is_let_in_alone(class, request, args) {
             self.open_bare();
             self.send_own(row, class, request, args);
@@ -158,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn is_let_in_alone(&self, class: Class, request: &[u8], args: &[Range<usize>]) -> bool {
         let refused = self.seat.as_ref().is_some_and(|seat| seat.is_refused());
         refused
-            && self.lanes.unavailable().is_none()
+            && !self.lanes.node().is_cut()
             && matches!(
                 self.change(class, request, args),
                 Some(Change::User(_) | Change::Hello { user: Some(_), .. })
@@ -251,7 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Some(self.read_large(request, hash));
                 }
                 self.flush_deferred();
-                self.queue(request, false, hash, row.shape(args.len()), Op::Relay);
+                // What changes no key may still have an effect, as PUBLISH has.
+                let again = row.flags.has(Flags::READONLY);
+                self.queue(request, again, hash, row.shape(args.len()), Op::Relay);
             }
             Way::Write => {
                 self.flush_deferred();
@@ -371,6 +385,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let raw = class == Class::Raw || reply_off;
         self.bound.pinned |= raw;
         let silent = self.silent;
+        let limit = if in_transaction && class != Class::Exec {
+            Limit::Request
+        } else {
+            limit(row, class, request, args)
+        };
         let Some(own) = &mut self.own else {
             return;
         };
@@ -378,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if raw {
             own.raw = true;
         } else {
-            own.expect(expect, silent);
+            own.expect_within(expect, silent, limit);
         }
     }
 
@@ -559,6 +578,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own.send(b"*3\r\n$7\r\nPUBLISH\r\n$13\r\nnearside:wait\r\n$0\r\n\r\n");
             own.expect(Expect::Reply(Effect::default()), true);
         }
+    }
+}
+
+/// Within which time a command outside a transaction is answered.
+fn limit(row: Option<&Row>, class: Class, request: &[u8], args: &[Range<usize>]) -> Limit {
+    match (row.map(|row| row.blocks(request, args)), class) {
+        (Some(Blocks::For(time)), _) => Limit::Blocking(time),
+        (Some(Blocks::Forever), _) => Limit::Never,
+        (None, _)
+        | (
+            _,
+            Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb | Class::Exec,
+        ) => Limit::Long,
+        _ => Limit::Request,
     }
 }
 

@@ -65,6 +65,17 @@ impl Reader {
         Ok(Some((walked.consumed, walked.done)))
     }
 
+    /// Goes on through a reply whose session has been told that it will get none; what it says of the lane is kept.
+    pub(super) fn discard(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
+        let tells = matches!(buf[0], b'-' | b'!') && !self.walker.in_frame();
+        let walked = self.walker.walk(buf, &mut Ignore)?;
+        if tells && walked.consumed > 0 {
+            let said = &buf[..walked.consumed.min(64)];
+            self.reply.error.extend_from_slice(said);
+        }
+        Ok((walked.consumed > 0).then_some((walked.consumed, walked.done)))
+    }
+
     /// Goes on through a reply and hands it to its session.
     pub(super) fn relay(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
         if !self.reply.relayed && !self.walker.in_frame() {
@@ -95,7 +106,7 @@ impl Reader {
             if let Some(hash) = head.reads {
                 self.large.add(hash);
             }
-            if head.repeatable && all_repeatable && mail.submitted == mail.answered + 1 {
+            if head.repeatable && all_repeatable && mail.is_last() {
                 // Nothing of its session comes behind it, so a second read of it changes no order.
                 mail.answered += 1;
                 mail.too_large = true;
@@ -110,6 +121,7 @@ impl Reader {
                 return Ok(Some((walked.consumed, walked.done)));
             }
         }
+        mail.progress = self.now;
         let fresh = !self.reply.relayed;
         let before = mail.out.len();
         let cut = mail.cut.is_some() || head.silent;

@@ -96,6 +96,7 @@ impl Reader {
                 None => mail.out.extend_from_slice(&bytes),
             }
             mail.answered += 1;
+            mail.progress = self.now;
             drop(mail);
             self.dirty.push(joined.session);
         }

@@ -1,0 +1,50 @@
+//! How long the next reply on an own connection has been waited for. The timer is set once and looked at when it goes
+//! off: a reply that comes in time costs none.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+/// See the module's header.
+#[derive(Debug, Default)]
+pub(super) struct Wait {
+    /// Since when, in milliseconds of the boot clock; `None` where nothing is waited for.
+    since: Option<u64>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Wait {
+    /// Something has come: the wait begins anew.
+    pub(super) fn heard(&mut self) {
+        self.since = None;
+    }
+
+    /// Whether what is waited for was to come `within` a time that is over at `now`.
+    pub(super) fn is_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: u64,
+        within: Option<Duration>,
+    ) -> bool {
+        let Some(within) = within else {
+            self.since = None;
+            return false;
+        };
+        let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let since = *self.since.get_or_insert(now);
+        let left = since.saturating_add(within).saturating_sub(now);
+        while left > 0 {
+            let left = Duration::from_millis(left);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(left)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            // It was set for an earlier reply.
+            self.timer = None;
+        }
+        true
+    }
+}
