@@ -22,7 +22,7 @@ use crate::l1::L1;
 use crate::l1::keyspace::Counters;
 use crate::proxy::control::Control;
 use crate::telemetry::names;
-use crate::upstream::breaker::State;
+use crate::upstream::breaker::Position;
 use crate::upstream::lanes::Lanes;
 use settings::Settings;
 
@@ -125,10 +125,10 @@ fn probe_routes(facts: &Arc<Facts>) -> Router {
 fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
     let l1 = facts.lanes.l1();
     let (entries, bytes) = l1.size();
-    let breaker = match facts.lanes.breaker_state() {
-        State::Closed { .. } => 0,
-        State::HalfOpen { .. } => 1,
-        State::Open { .. } => 2,
+    let breaker = match facts.lanes.node().position() {
+        Position::Closed | Position::ForcedClosed => 0,
+        Position::HalfOpen => 1,
+        Position::Open | Position::ForcedOpen => 2,
     };
     let counter = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
     let rows = [

@@ -18,7 +18,10 @@ pub enum Blocks {
 pub(super) fn of(name: &str, request: &[u8], args: &[Range<usize>]) -> Blocks {
     let number = |at: Option<usize>| {
         let arg = args.get(at?)?;
-        std::str::from_utf8(&request[arg.clone()]).ok()?.parse::<f64>().ok()
+        std::str::from_utf8(&request[arg.clone()])
+            .ok()?
+            .parse::<f64>()
+            .ok()
     };
     let last = args.len().checked_sub(1);
     let seconds = match name {

@@ -16,6 +16,7 @@ mod keys;
 pub mod learned;
 mod table;
 
+pub use blocks::Blocks;
 pub use index::find;
 pub use keys::{Access, Begin, Find, Positions, Spec};
 

@@ -456,9 +456,8 @@ pub async fn open_lane(
         }
         Ok((stream, hello, untracked, may_select))
     };
-    let (stream, hello, untracked, may_select) = timeout_at(until, shaking)
-        .await
-        .map_err(|_| too_long())??;
+    let (stream, hello, untracked, may_select) =
+        timeout_at(until, shaking).await.map_err(|_| too_long())??;
     Ok(LaneConnection {
         generation,
         stream,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
+use super::breaker::Kind;
 use super::clock::now_ms;
 use super::connect::Stream;
-use super::breaker::Kind;
 use super::lane::{Lane, NO_REPLY, may_have_been};
 use super::reader::{LaneEnd, Outcomes, Reader};
 use super::touch::{self, Due, Touch};
@@ -21,6 +21,8 @@ use crate::l1::settings::Mode;
 
 /// Bytes read from the upstream at a time.
 const READ_CHUNK: usize = 64 * 1024;
+/// How long a replica in the place of a primary is put up with, in milliseconds.
+const AGAIN: u64 = 1000;
 /// Bytes waiting for one client above which the reader waits for it.
 const CLIENT_WINDOW: usize = 1 << 20;
 
@@ -94,6 +96,9 @@ impl<'a> Driver<'a> {
         if self.lane.lanes().node().generation() != self.generation {
             return Poll::Ready(LaneEnd::RoleChanged);
         }
+        if self.reader.read_only && self.is_wrong_node() {
+            return Poll::Ready(self.leave(LaneEnd::RoleChanged));
+        }
         self.tell_outstanding(self.reader.pending.len());
         let quiet = self.is_drained();
         if quiet != self.quiet {
@@ -104,6 +109,12 @@ impl<'a> Driver<'a> {
             return Poll::Ready(LaneEnd::Finished);
         }
         Poll::Pending
+    }
+
+    /// Whether a replica stands where there was a primary. The name may soon lead to that again: once in a while it is looked
+    /// up anew.
+    fn is_wrong_node(&self) -> bool {
+        self.lane.lanes().node().was_primary() && now_ms().saturating_sub(self.since) >= AGAIN
     }
 
     /// Where the node is no longer what it was, all of its connections are left.
@@ -160,8 +171,7 @@ impl<'a> Driver<'a> {
             .any(|pending| matches!(pending.op, Op::Probe));
         let cut = lanes.node().is_cut();
         if quiet && !probing && !cut && lanes.l1().mode() != Mode::Off && space.take_used() {
-            let mut bytes = b"*1\r\n$5\r\nHELLO\r\n".to_vec();
-            self.send_ours(&mut bytes, [Op::Probe], now);
+            self.send_ours(b"*1\r\n$5\r\nHELLO\r\n", [Op::Probe], now);
         }
         self.touch(now);
         None
@@ -196,20 +206,19 @@ impl<'a> Driver<'a> {
             .step(self.lane.lanes().l1(), self.lane.space(), now)
         {
             Due::Nothing => {}
-            Due::Question => self.send_ours(&mut touch::QUESTION.to_vec(), [Op::Memory], now),
-            Due::Commands(mut bytes, count) => {
+            Due::Question => self.send_ours(touch::QUESTION, [Op::Memory], now),
+            Due::Commands(bytes, count) => {
                 let replies = (0..count).map(|_| Op::Marker(None));
-                self.send_ours(&mut bytes, replies, now);
+                self.send_ours(&bytes, replies, now);
             }
         }
     }
 
     /// Sends commands of our own.
-    fn send_ours(&self, bytes: &mut Vec<u8>, replies: impl IntoIterator<Item = Op>, now: u64) {
+    fn send_ours(&self, bytes: &[u8], replies: impl IntoIterator<Item = Op>, now: u64) {
         let pending = replies.into_iter();
         let pending = pending.map(|op| Pending::ours(None, now, op));
-        // A lane that has just closed needs none of them.
-        let _ = self.lane.submit(bytes, &mut pending.collect());
+        self.lane.queue_ours(bytes, pending);
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

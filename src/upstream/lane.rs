@@ -30,8 +30,8 @@ use super::flights::{Flights, Join};
 use super::identity::LaneKey;
 use super::lanes::Lanes;
 use super::mailbox::Mailbox;
-use super::reader::{LaneEnd, Reader, Surroundings};
 use super::pending::refuse_in_turn;
+use super::reader::{LaneEnd, Reader, Surroundings};
 use super::settings::Retry;
 use super::{Op, Pending, refuse};
 use crate::l1::{Reach, Read, Settling, Space};
@@ -332,6 +332,16 @@ impl Lane {
         }
     }
 
+    /// Queues commands of our own, where the lane is up; whatever its circuit and its load are.
+    pub(super) fn queue_ours(&self, bytes: &[u8], pending: impl Iterator<Item = Pending>) {
+        let mut queue = self.queue.lock();
+        if queue.standing == Standing::Up {
+            queue.out.extend_from_slice(bytes);
+            queue.pending.extend(pending);
+            self.wake(queue);
+        }
+    }
+
     /// Takes part in a read that has not been sent yet, because the lane is still being connected: what it will bring is
     /// newer than anything that the session knows.
     #[must_use]
@@ -491,10 +501,6 @@ impl Lane {
         before
     }
 
-    fn is_connecting(&self) -> bool {
-        self.queue.lock().standing == Standing::Connecting
-    }
-
     fn refuse(&self, reason: &str) {
         let address = &self.lanes.endpoint().address;
         let was = self.stand(Standing::Refused {
@@ -588,9 +594,10 @@ impl Lane {
         let (reason, told) = match end {
             LaneEnd::TimedOut => (NO_REPLY, NO_REPLY),
             LaneEnd::Lost(reason) => (reason.as_str(), "connection lost before the reply"),
-            LaneEnd::RoleChanged | LaneEnd::Finished => {
-                ("it is no longer the server that it was", "connection lost before the reply")
-            }
+            LaneEnd::RoleChanged | LaneEnd::Finished => (
+                "it is no longer the server that it was",
+                "connection lost before the reply",
+            ),
         };
         tracing::warn!(upstream = %address, reason, "lane lost");
         if !reader.pending.is_empty() {
@@ -611,4 +618,3 @@ fn is_of_the_user(reason: &str) -> bool {
     let words = ["WRONGPASS", "NOAUTH", "ERR invalid password"];
     words.iter().any(|word| reason.starts_with(word))
 }
-

@@ -12,7 +12,7 @@
 //! Replies are counted by batches into two atomics, which the watch and every failure hand to the breaker; so a reply
 //! costs no lock. Locks: the breaker's, for one step.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Node {
     address: Address,
     breaker: Mutex<Breaker>,
     /// How often it went where, and why.
-    transitions: Mutex<BTreeMap<(Position, Cause), u64>>,
+    transitions: Mutex<HashMap<(Position, Cause), u64>>,
     prefix: String,
     /// Nothing is to be sent there.
     cut: AtomicBool,
@@ -68,7 +68,9 @@ impl Node {
     #[must_use]
     pub fn new(address: Address, settings: &Settings) -> Self {
         let slow_after = settings.breaker.slow_call_duration;
-        let slow_after = slow_after.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
+        let slow_after = slow_after.map_or(0, |limit| {
+            u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1)
+        });
         Self {
             address,
             prefix: settings.breaker.error_prefix.clone(),
@@ -121,7 +123,8 @@ impl Node {
     pub fn transitions(&self) -> Vec<(Position, Cause, u64)> {
         let transitions = self.transitions.lock();
         let all = transitions.iter();
-        all.map(|(&(to, cause), &count)| (to, cause, count)).collect()
+        all.map(|(&(to, cause), &count)| (to, cause, count))
+            .collect()
     }
 
     /// An operator's order to the breaker; `None` leaves it to itself.
@@ -192,8 +195,8 @@ impl Node {
         match outcome {
             Ok(()) | Err(ConnectError::Refused(_)) => self.replied(1, 0),
             Err(ConnectError::Unreachable(_, kind)) => self.failed(*kind),
-            // It was not made.
-            Err(ConnectError::Cut) => {}
+            // It says nothing of the node, or was not made.
+            Err(ConnectError::Busy(_) | ConnectError::Cut) => {}
         }
     }
 
@@ -229,9 +232,12 @@ impl Node {
         self.cut.store(!breaker.is_closed(), Ordering::Release);
         let next = breaker.opens_in(now_ms());
         drop(breaker);
-        let Transition { from, to, cause, .. } = transition;
+        let Transition {
+            from, to, cause, ..
+        } = transition;
         *self.transitions.lock().entry((to, cause)).or_default() += 1;
-        let (upstream, from, to, cause) = (&self.address, from.as_str(), to.as_str(), cause.as_str());
+        let (upstream, from, to, cause) =
+            (&self.address, from.as_str(), to.as_str(), cause.as_str());
         tracing::warn!(%upstream, from, to, cause, next_attempt_ms = next, "circuit breaker");
         self.turned.notify_waiters();
     }
@@ -275,7 +281,9 @@ impl Node {
     pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, ConnectError> {
         let troubled = self.troubled.load(Ordering::Relaxed);
         let careful = troubled > 0 && now_ms().saturating_sub(troubled) < TROUBLED;
-        let permit = self.handshakes.acquire_many(if careful { HANDSHAKES } else { 1 });
+        let permit = self
+            .handshakes
+            .acquire_many(if careful { HANDSHAKES } else { 1 });
         tokio::pin!(permit);
         loop {
             let turned = self.turned.notified();

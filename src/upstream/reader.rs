@@ -111,6 +111,8 @@ pub struct Reader {
     dirty: Vec<Arc<Mailbox>>,
     /// What the upstream has just said of that.
     evicts_by_use: Option<bool>,
+    /// The upstream, which said that it is a replica, has refused a write.
+    pub read_only: bool,
     /// Now, in milliseconds of the boot clock: whoever calls sets it.
     pub now: u64,
     pub pending: VecDeque<Pending>,
@@ -141,6 +143,7 @@ impl Reader {
             late: Vec::new(),
             dirty: Vec::new(),
             evicts_by_use: None,
+            read_only: false,
             now: 0,
             pending: VecDeque::new(),
         }
@@ -356,9 +359,12 @@ impl Reader {
     }
 
     /// What an error reply says about the lane itself.
-    fn judge(&self, error: &[u8]) -> Result<(), LaneEnd> {
-        if error.starts_with(b"-READONLY") && self.role == "master" {
-            return Err(LaneEnd::RoleChanged);
+    fn judge(&mut self, error: &[u8]) -> Result<(), LaneEnd> {
+        if error.starts_with(b"-READONLY") {
+            if self.role == "master" {
+                return Err(LaneEnd::RoleChanged);
+            }
+            self.read_only = true;
         }
         if error.starts_with(b"-NOPERM") {
             self.l1.clear_space(&self.space);

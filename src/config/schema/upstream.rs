@@ -6,7 +6,7 @@ use super::{
     AUTO, DURATION, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, put, put_some, show_some,
 };
 use crate::config::{Settings, address, value};
-use crate::upstream::settings::{Choice, Endpoint, PasswordFile, Tls};
+use crate::upstream::settings::{Choice, Endpoint, PasswordFile, Retry, Tls};
 
 fn endpoint(settings: &Settings) -> Option<&Endpoint> {
     match &settings.upstream {
@@ -93,7 +93,7 @@ pub(super) static WAY: &[Row] = &[
     },
     Row {
         key: "request_timeout",
-        doc: "Bound on waiting for a reply on the lane while nothing at all arrives on it.",
+        doc: "Bound on waiting for a reply, since it was asked for or since the client's reply before it; then the client gets an error. What blocks has its own timeout on top.",
         expects: DURATION_ABOVE_ZERO,
         secret: false,
         example: Example::Default,
@@ -104,6 +104,67 @@ pub(super) static WAY: &[Row] = &[
             )
         }),
         show: |settings| value::show_duration(settings.lane.request_timeout),
+    },
+    Row {
+        key: "long_request_timeout",
+        doc: "The same for what may run long: scripts, EXEC, KEYS, SORT, commands that administer, and those that are not known.",
+        expects: DURATION_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.long_request_timeout,
+                value::duration_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.lane.long_request_timeout),
+    },
+    Row {
+        key: "retry",
+        doc: "reads: a read whose connection was lost is sent again once, if its client has sent nothing after it; never: the client gets an error. Writes are never sent again.",
+        expects: "reads or never",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            let parsed = match text {
+                "reads" => Some(Retry::Reads),
+                "never" => Some(Retry::Never),
+                _ => None,
+            };
+            put(&mut draft.lane.retry, parsed)
+        }),
+        show: |settings| match settings.lane.retry {
+            Retry::Reads => "reads".into(),
+            Retry::Never => "never".into(),
+        },
+    },
+    Row {
+        key: "max_lane_in_flight",
+        doc: "Requests in flight on one shared connection from which on new ones are refused with an error.",
+        expects: "a whole number from 1 to 100000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.max_lane_in_flight,
+                value::whole(text, 1..=100_000_000),
+            )
+        }),
+        show: |settings| settings.lane.max_lane_in_flight.to_string(),
+    },
+    Row {
+        key: "max_in_flight",
+        doc: "The same for all shared connections together.",
+        expects: "a whole number from 1 to 100000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.max_in_flight,
+                value::whole(text, 1..=100_000_000),
+            )
+        }),
+        show: |settings| settings.lane.max_in_flight.to_string(),
     },
     Row {
         key: "output_limit",

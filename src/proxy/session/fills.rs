@@ -73,14 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let key = asked.first_key().map(|key| self.l1.hash(key));
         let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
         let op = Op::Fill(Box::new(fill));
-        self.queue_read(
-            asked.request,
-            true,
-            reads,
-            asked.shape(),
-            op,
-            extra,
-        );
+        self.queue_read(asked.request, true, reads, asked.shape(), op, extra);
         self.bytes.extend_from_slice(&ttls);
     }
 
@@ -115,14 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {
         let key = asked.first_key().map(|key| self.l1.hash(key));
         let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
-        self.queue_read(
-            asked.request,
-            true,
-            reads,
-            asked.shape(),
-            Op::Relay,
-            extra,
-        );
+        self.queue_read(asked.request, true, reads, asked.shape(), Op::Relay, extra);
     }
 
     /// How the read is put into L1, if it is.

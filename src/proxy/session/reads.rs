@@ -14,8 +14,8 @@ use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::resp::request::{RequestScanner, Scanned};
-use crate::upstream::{Op, Predicted};
 use crate::upstream::flights::Join;
+use crate::upstream::{Op, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
@@ -215,7 +215,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let serving =
             self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
         let idle = self.sent == self.answered && self.deferred.is_empty();
-        if serving && !idle && self.l1.knocked_out(Rule::JoinIdle) && self.join(asked, UnderWay::Sent) {
+        if serving
+            && !idle
+            && self.l1.knocked_out(Rule::JoinIdle)
+            && self.join(asked, UnderWay::Sent)
+        {
             return;
         }
         let mut predicted = None;

@@ -587,10 +587,9 @@ fn limit(row: Option<&Row>, class: Class, request: &[u8], args: &[Range<usize>])
         (Some(Blocks::For(time)), _) => Limit::Blocking(time),
         (Some(Blocks::Forever), _) => Limit::Never,
         (None, _)
-        | (
-            _,
-            Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb | Class::Exec,
-        ) => Limit::Long,
+        | (_, Class::OwnRead | Class::OwnWrite | Class::OwnUnknown | Class::Swapdb | Class::Exec) => {
+            Limit::Long
+        }
         _ => Limit::Request,
     }
 }

@@ -35,7 +35,10 @@ impl Reader {
             let Some(session) = pending.session.as_ref().filter(|_| !skip) else {
                 continue;
             };
-            if midway.as_ref().is_some_and(|midway| Arc::ptr_eq(midway, session)) {
+            if midway
+                .as_ref()
+                .is_some_and(|midway| Arc::ptr_eq(midway, session))
+            {
                 continue;
             }
             let mut mail = session.lock();
@@ -52,7 +55,10 @@ impl Reader {
             drop(mail);
             pending.given_up = true;
             let flight = pending.extra.take().and_then(|extra| extra.flight);
-            for joined in flight.map(|flight| self.flights.end(&flight)).unwrap_or_default() {
+            for joined in flight
+                .map(|flight| self.flights.end(&flight))
+                .unwrap_or_default()
+            {
                 fail_joined(&joined, error, false);
             }
             self.dirty.push(Arc::clone(session));
