@@ -126,9 +126,9 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
     let l1 = facts.lanes.l1();
     let (entries, bytes) = l1.size();
     let breaker = match facts.lanes.breaker_state() {
-        State::Closed { .. } => 0,
+        State::Closed | State::ForcedClosed => 0,
         State::HalfOpen { .. } => 1,
-        State::Open { .. } => 2,
+        State::Open { .. } | State::ForcedOpen => 2,
     };
     let counter = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
     let rows = [

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::breaker::Kind;
 use super::clock::now_ms;
 use super::connect::{ConnectError, LaneConnection, open_lane};
 use super::driver::Driver;
@@ -337,14 +338,15 @@ impl Lane {
         let first_wait = Duration::from_millis(20);
         let mut wait = first_wait;
         loop {
-            loop {
+            let admission = loop {
                 if self.is_retired() || self.is_unused() && self.lanes.withdraw(self) {
                     self.stand(Standing::Closed);
                     self.fail_queued(&self.lanes.error("the lane was given up"));
                     return;
                 }
-                if self.lanes.breaker().lock().admit(now_ms()) {
-                    break;
+                let admission = self.lanes.breaker().lock().admit(now_ms());
+                if admission.is_admitted() {
+                    break admission;
                 }
                 let left = self.lanes.breaker().lock().opens_in(now_ms());
                 if left.is_some() && self.is_connecting() {
@@ -353,14 +355,18 @@ impl Lane {
                 }
                 let left = left.unwrap_or(10);
                 sleep(Duration::from_millis(left.clamp(1, 1000))).await;
-            }
+            };
+            let attempted = |outcome| {
+                let mut breaker = self.lanes.breaker().lock();
+                breaker.attempted(now_ms(), admission, outcome)
+            };
             self.lanes.read_files();
             // Before they are read: who is let in meanwhile is not locked out by the older ones.
             let times = self.lanes.accepts.times(&self.key.identity);
             let credentials = self.lanes.credentials(&self.key.identity);
             match open_lane(&self.lanes, credentials.as_ref(), self.key.db).await {
                 Ok(connection) => {
-                    self.lanes.breaker().lock().succeeded();
+                    attempted(Ok(()));
                     wait = first_wait;
                     if self.locks_out(times) {
                         self.locked_out.store(0, Ordering::Release);
@@ -370,7 +376,7 @@ impl Lane {
                     }
                 }
                 Err(ConnectError::Refused(reason)) => {
-                    self.lanes.breaker().lock().succeeded();
+                    attempted(Ok(()));
                     if is_of_the_user(&reason) {
                         self.locked_out.store(times, Ordering::Release);
                         if self.lanes.accepts.times(&self.key.identity) > times {
@@ -382,7 +388,7 @@ impl Lane {
                     let _ = timeout(REFUSED_RETRY, self.let_in.notified()).await;
                 }
                 Err(ConnectError::Unreachable(reason)) => {
-                    self.lanes.breaker().lock().failed(now_ms());
+                    attempted(Err(Kind::Connect));
                     self.go_down(&reason);
                     // Full jitter; the hash of the time is random enough for it.
                     let jitter = self.lanes.l1().hash(&now_ms().to_le_bytes()) % 1000;
@@ -493,7 +499,7 @@ impl Lane {
         };
         tracing::warn!(upstream = %address, reason, "lane lost");
         if !driver.reader.pending.is_empty() {
-            lanes.breaker().lock().failed(now_ms());
+            lanes.breaker().lock().failed(now_ms(), Kind::Lost);
         }
         let error = format!(
             "UNAVAILABLE upstream {address}: connection lost before the reply, the command may have been carried out"

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::breaker::{Breaker, State};
+use super::breaker::{Breaker, Kind, State};
 use super::buffers::Buffers;
 use super::clock::now_ms;
 use super::connect::{ConnectError, Hello};
@@ -488,7 +488,7 @@ impl Lanes {
     /// An own connection's attempt ended.
     pub fn attempted(&self, outcome: Result<(), &ConnectError>) {
         if let Err(ConnectError::Unreachable(_)) = outcome {
-            self.breaker.lock().failed(now_ms());
+            self.breaker.lock().failed(now_ms(), Kind::Connect);
         }
     }
 

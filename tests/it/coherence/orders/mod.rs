@@ -120,6 +120,7 @@ impl Stage {
             settings.lane.lane_overdue = QUIET;
             settings.lane.request_timeout = QUIET;
             settings.lane.breaker.failure_threshold = u32::MAX;
+            settings.lane.breaker.minimum_calls = u32::MAX;
             adjust(settings);
         });
         let mut stage = Self {
