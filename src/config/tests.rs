@@ -148,6 +148,25 @@ fn every_key_is_a_variable() {
 }
 
 #[test]
+fn the_breakers_keys() {
+    let file = "[breaker]\nfailure_rate = 0.25\nminimum_calls = 7\nwindow = '10m'\nslow_call_duration = '300ms'\n\
+                slow_call_rate = 1\nerror_prefix = 'LOADING'\n";
+    let breaker = from_file(file).unwrap().lane.breaker;
+    assert_eq!(
+        (breaker.failure_rate, breaker.slow_call_rate),
+        (250_000, 1_000_000)
+    );
+    assert_eq!(
+        (breaker.minimum_calls, breaker.window),
+        (7, Duration::from_secs(600))
+    );
+    assert_eq!(breaker.slow_call_duration, Some(Duration::from_millis(300)));
+    assert_eq!(breaker.error_prefix, "LOADING");
+    let off = from_file("[breaker]\nslow_call_duration = '0s'").unwrap();
+    assert_eq!(off.lane.breaker.slow_call_duration, None);
+}
+
+#[test]
 fn keys_without_a_default_are_variables_too() {
     let env = [
         ("NEARSIDE_UPSTREAM", "rediss://redis"),

@@ -102,6 +102,11 @@ pub(super) fn share(text: &str) -> Option<u32> {
     (millionths <= WHOLE).then_some(millionths)
 }
 
+/// As [`share`], and not zero.
+pub(super) fn share_above_zero(text: &str) -> Option<u32> {
+    share(text).filter(|millionths| *millionths > 0)
+}
+
 /// The text of a share in millionths.
 pub(super) fn show_share(millionths: u32) -> String {
     let (whole, fraction) = (millionths / WHOLE, millionths % WHOLE);
@@ -226,6 +231,8 @@ mod tests {
         ] {
             assert_eq!(share(text), None, "{text}");
         }
+        assert_eq!(share_above_zero("0.000"), None);
+        assert_eq!(share_above_zero("0.000001"), Some(1));
     }
 
     #[test]

@@ -374,3 +374,8 @@ impl Breaker {
 fn reaches(some: u64, rate: u32, calls: u64) -> bool {
     some > 0 && u128::from(some) * u128::from(WHOLE) >= u128::from(rate) * u128::from(calls)
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

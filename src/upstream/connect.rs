@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::breaker::Kind;
 use super::lanes::Lanes;
+use super::node::Turn;
 use super::settings::{Address, Credentials, Settings};
 use crate::command::learned::Learned;
 use crate::resp::downgrade::Downgrade;
@@ -423,7 +424,7 @@ pub async fn open_lane(
     db: u32,
 ) -> Result<LaneConnection, ConnectError> {
     let settings = lanes.settings();
-    let _turn = lanes.node().turn().await?;
+    let _turn = lanes.node().turn(Turn::Lane).await?;
     let generation = lanes.node().generation();
     let stream = connect(&lanes.endpoint().address, settings).await?;
     let until = Instant::now() + settings.handshake_timeout;
@@ -478,7 +479,7 @@ pub async fn open_own(
     resp3: bool,
 ) -> Result<Stream, ConnectError> {
     let settings = lanes.settings();
-    let turn = timeout(settings.request_timeout, lanes.node().turn()).await;
+    let turn = timeout(settings.request_timeout, lanes.node().turn(Turn::Own)).await;
     let waited = "others were connecting for all of request_timeout";
     // No word of the node's: that others wait for it was counted with them.
     let _turn = turn.map_err(|_| ConnectError::Busy(waited.into()))??;

@@ -27,12 +27,21 @@ use super::clock::now_ms;
 use super::connect::ConnectError;
 use super::settings::{Address, Settings};
 
-/// Handshakes at a time with a node that is well.
+/// Handshakes of a kind at a time with a node that is well.
 const HANDSHAKES: u32 = 16;
-/// For so long after a loss there is one handshake at a time, in milliseconds.
+/// For so long after a loss there is one of a kind at a time, in milliseconds.
 const TROUBLED: u64 = 5000;
 /// How often what was counted is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// What wants to connect.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Turn {
+    /// A lane.
+    Lane,
+    /// A session's own connection.
+    Own,
+}
 
 /// See the module's header.
 #[derive(Debug)]
@@ -53,7 +62,8 @@ pub struct Node {
     in_flight: AtomicUsize,
     max_in_flight: usize,
     overloads: AtomicU64,
-    handshakes: Semaphore,
+    /// The turns of lanes, and those of own connections: a client does not wait for a lane that hangs.
+    turns: [Semaphore; 2],
     /// When something was last lost, in milliseconds of the boot clock; 0 for never.
     troubled: AtomicU64,
     /// Counts the times that the node was left for another that answers to its name.
@@ -84,7 +94,7 @@ impl Node {
             in_flight: AtomicUsize::new(0),
             max_in_flight: settings.max_in_flight,
             overloads: AtomicU64::new(0),
-            handshakes: Semaphore::new(HANDSHAKES as usize),
+            turns: [(); 2].map(|()| Semaphore::new(HANDSHAKES as usize)),
             troubled: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             was_primary: AtomicBool::new(false),
@@ -274,16 +284,14 @@ impl Node {
         self.in_flight() + queued >= self.max_in_flight
     }
 
-    /// Waits for the turn to connect: a few at a time, and one after another while the node is in trouble.
+    /// Waits for the turn to connect: a few of a kind at a time, and one after another while the node is in trouble.
     ///
     /// # Errors
     /// [`ConnectError::Cut`] where the circuit is open by then.
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, ConnectError> {
+    pub(super) async fn turn(&self, of: Turn) -> Result<SemaphorePermit<'_>, ConnectError> {
         let troubled = self.troubled.load(Ordering::Relaxed);
         let careful = troubled > 0 && now_ms().saturating_sub(troubled) < TROUBLED;
-        let permit = self
-            .handshakes
-            .acquire_many(if careful { HANDSHAKES } else { 1 });
+        let permit = self.turns[of as usize].acquire_many(if careful { HANDSHAKES } else { 1 });
         tokio::pin!(permit);
         loop {
             let turned = self.turned.notified();

@@ -1,9 +1,11 @@
 //! Which upstream, the way there, and the circuit breaker.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{
-    AUTO, DURATION, DURATION_ABOVE_ZERO, Example, Row, SIZE, Set, put, put_some, show_some,
+    AUTO, DURATION, DURATION_ABOVE_ZERO, Example, Row, SHARE_ABOVE_ZERO, SIZE, Set, put, put_some,
+    show_some,
 };
 use crate::config::{Settings, address, value};
 use crate::upstream::settings::{Choice, Endpoint, PasswordFile, Retry, Tls};
@@ -332,5 +334,90 @@ pub(super) static BREAKER: &[Row] = &[
             )
         }),
         show: |settings| settings.lane.breaker.half_open_max_calls.to_string(),
+    },
+    Row {
+        key: "breaker.failure_rate",
+        doc: "Share of the calls in the window that opens the circuit too, when they failed.",
+        expects: SHARE_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.breaker.failure_rate,
+                value::share_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_share(settings.lane.breaker.failure_rate),
+    },
+    Row {
+        key: "breaker.minimum_calls",
+        doc: "Fewest calls in the window for failure_rate and slow_call_rate to open the circuit.",
+        expects: "a whole number from 1 to 1000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.breaker.minimum_calls,
+                value::whole(text, 1..=1_000_000),
+            )
+        }),
+        show: |settings| settings.lane.breaker.minimum_calls.to_string(),
+    },
+    Row {
+        key: "breaker.window",
+        doc: "How long a call counts towards failure_rate and slow_call_rate.",
+        expects: "a duration from 1s to 10m",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            let bounds = Duration::from_secs(1)..=Duration::from_secs(600);
+            let parsed = value::duration(text).filter(|window| bounds.contains(window));
+            put(&mut draft.lane.breaker.window, parsed)
+        }),
+        show: |settings| value::show_duration(settings.lane.breaker.window),
+    },
+    Row {
+        key: "breaker.slow_call_duration",
+        doc: "A call that is answered only after this is slow; 0s: none is.",
+        expects: DURATION,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            let some = |slow: Duration| (!slow.is_zero()).then_some(slow);
+            let parsed = value::duration(text).map(some);
+            put(&mut draft.lane.breaker.slow_call_duration, parsed)
+        }),
+        show: |settings| {
+            let slow = settings.lane.breaker.slow_call_duration;
+            value::show_duration(slow.unwrap_or_default())
+        },
+    },
+    Row {
+        key: "breaker.slow_call_rate",
+        doc: "Share of the calls in the window that opens the circuit too, when they were slow.",
+        expects: SHARE_ABOVE_ZERO,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.lane.breaker.slow_call_rate,
+                value::share_above_zero(text),
+            )
+        }),
+        show: |settings| value::show_share(settings.lane.breaker.slow_call_rate),
+    },
+    Row {
+        key: "breaker.error_prefix",
+        doc: "First word of the error for what cannot be sent upstream; some clients try again only on one that they know, such as LOADING.",
+        expects: "one word of 1 to 32 letters from A to Z",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            let right =
+                (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase());
+            let parsed = right.then(|| text.to_owned());
+            put(&mut draft.lane.breaker.error_prefix, parsed)
+        }),
+        show: |settings| settings.lane.breaker.error_prefix.clone(),
     },
 ];

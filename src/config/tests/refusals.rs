@@ -99,6 +99,46 @@ fn wrong_values_name_the_line_the_key_and_what_would_be_right() {
             "n.toml:2: breaker.half_open_max_calls: 0 is not a whole number from 1 to 1000000",
         ),
         (
+            "[breaker]\nfailure_rate = 0",
+            "n.toml:2: breaker.failure_rate: 0 is not a share above 0, at most 1, such as 0.5, with six decimals at most",
+        ),
+        (
+            "[breaker]\nfailure_rate = 1.5",
+            "n.toml:2: breaker.failure_rate: 1.5 is not a share above 0, at most 1, such as 0.5, with six decimals at most",
+        ),
+        (
+            "[breaker]\nslow_call_rate = '50%'",
+            r#"n.toml:2: breaker.slow_call_rate: "50%" is not a share above 0, at most 1, such as 0.5, with six decimals at most"#,
+        ),
+        (
+            "[breaker]\nminimum_calls = 0",
+            "n.toml:2: breaker.minimum_calls: 0 is not a whole number from 1 to 1000000",
+        ),
+        (
+            "[breaker]\nwindow = '999ms'",
+            r#"n.toml:2: breaker.window: "999ms" is not a duration from 1s to 10m"#,
+        ),
+        (
+            "[breaker]\nwindow = '11m'",
+            r#"n.toml:2: breaker.window: "11m" is not a duration from 1s to 10m"#,
+        ),
+        (
+            "[breaker]\nslow_call_duration = 'off'",
+            r#"n.toml:2: breaker.slow_call_duration: "off" is not a duration such as 250ms, 2s or 1m, at most 24h"#,
+        ),
+        (
+            "[breaker]\nerror_prefix = ''",
+            r#"n.toml:2: breaker.error_prefix: "" is not one word of 1 to 32 letters from A to Z"#,
+        ),
+        (
+            "[breaker]\nerror_prefix = 'TRY AGAIN'",
+            r#"n.toml:2: breaker.error_prefix: "TRY AGAIN" is not one word of 1 to 32 letters from A to Z"#,
+        ),
+        (
+            "[breaker]\nerror_prefix = 'loading'",
+            r#"n.toml:2: breaker.error_prefix: "loading" is not one word of 1 to 32 letters from A to Z"#,
+        ),
+        (
             "listen = 'h'",
             r#"n.toml:1: listen: "h" is not host:port or unix:/path"#,
         ),
@@ -220,7 +260,8 @@ fn unknown_keys_name_the_nearest() {
         (
             "[breaker]\ncolour = 'red'",
             "n.toml:2: unknown key breaker.colour; there are breaker.failure_threshold, \
-             breaker.recovery_timeout, breaker.half_open_max_calls",
+             breaker.recovery_timeout, breaker.half_open_max_calls, breaker.failure_rate, breaker.minimum_calls, \
+             breaker.window, breaker.slow_call_duration, breaker.slow_call_rate, breaker.error_prefix",
         ),
         (
             "l1 = 'on'",

@@ -65,7 +65,7 @@ impl Window {
     /// Counts `more` at `now` and says what the window holds with it.
     pub(super) fn count(&mut self, now: u64, more: Counts) -> Counts {
         self.advance(now);
-        let place = self.place(self.newest);
+        let place = place(self.newest);
         self.buckets[place].add(more);
         self.total.add(more);
         self.total
@@ -86,15 +86,11 @@ impl Window {
             return;
         }
         for step in 0..steps {
-            let place = self.place(newest - step);
+            let place = place(newest - step);
             self.total.take_out(self.buckets[place]);
             self.buckets[place] = Counts::default();
         }
         self.newest = newest;
-    }
-
-    fn place(&self, number: u64) -> usize {
-        usize::try_from(number % u64::from(BUCKETS)).expect("less than the ring's length")
     }
 
     /// That the total is the buckets' and no count exceeds its calls.
@@ -106,4 +102,8 @@ impl Window {
         }
         assert_eq!(total, self.total);
     }
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number % u64::from(BUCKETS)).expect("less than the ring's length")
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nearside::config::Settings;
+use nearside::upstream::settings::Retry;
 
 use super::rig::QUIET;
 use crate::support::client::Client;
@@ -119,7 +120,10 @@ impl Stage {
             settings.l1.max_staleness = QUIET;
             settings.lane.lane_overdue = QUIET;
             settings.lane.request_timeout = QUIET;
+            // What is lost is to be seen.
+            settings.lane.retry = Retry::Never;
             settings.lane.breaker.failure_threshold = u32::MAX;
+            settings.lane.breaker.minimum_calls = u32::MAX;
             adjust(settings);
         });
         let mut stage = Self {
