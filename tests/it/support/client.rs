@@ -66,9 +66,14 @@ pub struct Client {
 impl Client {
     /// A RESP2 client over TCP.
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"));
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        Self::new(Stream::Tcp(stream))
+        Self::try_connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"))
+    }
+
+    /// A RESP2 client over TCP, where somebody listens.
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::new(Stream::Tcp(stream)))
     }
 
     /// A RESP2 client over a Unix socket.
@@ -188,6 +193,13 @@ impl Client {
         self.send(command);
         self.flush();
         self.read()
+    }
+
+    /// [`call`](Self::call) where the connection may have been closed.
+    pub fn try_call<A: AsRef<[u8]>>(&mut self, command: &[A]) -> io::Result<Value> {
+        self.send(command);
+        self.try_flush()?;
+        self.try_read()
     }
 
     /// Sends one command that must be answered with anything but an error.
