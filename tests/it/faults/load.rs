@@ -21,14 +21,14 @@ use crate::support::resp::Value;
 use crate::support::rng::Rng;
 
 /// How long a client waits that could not get in.
-const AGAIN: Duration = Duration::from_millis(5);
+pub const AGAIN: Duration = Duration::from_millis(5);
 
 /// What all of them share.
 pub struct Stage {
     pub world: World,
     /// nearside's socket.
     pub socket: PathBuf,
-    pub server: SocketAddr,
+    server: Mutex<SocketAddr>,
     /// As whom its clients log in, if they do.
     pub login: Mutex<Option<(String, String)>>,
     pub over: AtomicBool,
@@ -46,7 +46,7 @@ impl Stage {
         Self {
             world: World::new(staleness),
             socket,
-            server,
+            server: Mutex::new(server),
             login: Mutex::default(),
             over: AtomicBool::new(false),
             phase: Mutex::new((Phase::Before, Instant::now())),
@@ -56,7 +56,17 @@ impl Stage {
         }
     }
 
-    fn phase(&self) -> (Phase, Instant) {
+    /// Where the server is that takes writes.
+    fn server(&self) -> SocketAddr {
+        *self.server.lock().expect("unpoisoned")
+    }
+
+    /// Writes go straight to another server from now on.
+    pub fn move_to(&self, server: SocketAddr) {
+        *self.server.lock().expect("unpoisoned") = server;
+    }
+
+    pub fn phase(&self) -> (Phase, Instant) {
         *self.phase.lock().expect("unpoisoned")
     }
 
@@ -70,9 +80,12 @@ impl Stage {
         now
     }
 
-    /// Whether every client was answered right in this phase.
-    pub fn all_well(&self) -> bool {
-        self.well.iter().all(|well| well.load(Ordering::SeqCst))
+    /// The clients that were not answered right in this phase yet, if there are any.
+    pub fn unwell(&self) -> Option<Vec<usize>> {
+        let clients = self.well.iter().enumerate();
+        let unwell = clients.filter(|(_, well)| !well.load(Ordering::SeqCst));
+        let unwell: Vec<usize> = unwell.map(|(client, _)| client).collect();
+        (!unwell.is_empty()).then_some(unwell)
     }
 
     pub fn is_over(&self) -> bool {
@@ -84,13 +97,13 @@ impl Stage {
         self.broken.lock().expect("unpoisoned").clone()
     }
 
-    fn violated(&self, violation: &Violation) {
+    pub fn violated(&self, violation: &Violation) {
         let mut broken = self.broken.lock().expect("unpoisoned");
         let (phase, since) = self.phase();
         broken.push(format!("{violation} ({phase:?} for {:?})", since.elapsed()));
     }
 
-    fn note(&self, client: usize, sample: &Sample) {
+    pub fn note(&self, client: usize, sample: &Sample) {
         let (_, since) = self.phase();
         if sample.begun >= since && sample.answer == Answer::Right {
             self.well[client].store(true, Ordering::SeqCst);
@@ -98,7 +111,7 @@ impl Stage {
     }
 
     /// A client of nearside's, logged in; what it is told meanwhile is noted. `None` when all is over.
-    fn connect(&self, resp3: bool, mut refused: impl FnMut(Sample)) -> Option<Client> {
+    pub fn connect(&self, resp3: bool, mut refused: impl FnMut(Sample)) -> Option<Client> {
         while !self.is_over() {
             let mut client = Client::connect_unix(&self.socket);
             let (begun, (phase, _)) = (Instant::now(), self.phase());
@@ -191,15 +204,16 @@ impl Stage {
         (ledger, samples)
     }
 
-    /// A client straight to the server, as soon as there is one.
-    fn direct(&self) -> Option<Client> {
+    /// A client straight to the server, as soon as there is one, and where it is.
+    fn direct(&self) -> Option<(Client, SocketAddr)> {
         while !self.is_over() {
-            let named = Client::try_connect(self.server).and_then(|mut client| {
+            let server = self.server();
+            let named = Client::try_connect(server).and_then(|mut client| {
                 client.try_call(&["CLIENT", "SETNAME", OURS])?;
                 Ok(client)
             });
             match named {
-                Ok(client) => return Some(client),
+                Ok(client) => return Some((client, server)),
                 Err(_) => thread::sleep(AGAIN),
             }
         }
@@ -209,8 +223,8 @@ impl Stage {
     /// Writes keys that anybody reads by every way there is, straight to the server, until all is over.
     pub fn overwrite(&self) {
         let mut rng = Rng::new(0);
-        while let Some(mut client) = self.direct() {
-            while !self.is_over() {
+        while let Some((mut client, server)) = self.direct() {
+            while !self.is_over() && server == self.server() {
                 let (key, way) = (rng.below(HOT), Way::ALL[rng.below(Way::ALL.len())]);
                 let mut version = self.world.try_writer(key).expect("nobody else writes it");
                 *version += 1;
@@ -234,8 +248,8 @@ impl Stage {
     /// Writes the pair and the twins straight to the server until all is over.
     pub fn overwrite_linked(&self) {
         let (mut rng, mut n) = (Rng::new(1), 0);
-        while let Some(mut client) = self.direct() {
-            while !self.is_over() {
+        while let Some((mut client, server)) = self.direct() {
+            while !self.is_over() && server == self.server() {
                 n = self.world.base().max(n) + 1;
                 match self.write_linked(&mut client, n) {
                     Err(error) if error.kind() != std::io::ErrorKind::Other => break,

@@ -5,9 +5,11 @@
 //! its end each way of asking was answered right again.
 
 mod auth;
+mod dns;
 mod gate;
 mod ledger;
 mod load;
+mod own_writes;
 mod report;
 mod scenario;
 mod server;

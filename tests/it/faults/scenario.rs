@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::ledger::Ledger;
 use super::load::Stage;
+use super::own_writes::Writer;
 use super::report::{Answer, Phase, Report, Route, Sample};
 use crate::coherence::promise::{value, version};
 use crate::coherence::world::KEYS;
 use crate::support::client::Client;
-use crate::support::eventually;
 use crate::support::program::Program;
 use crate::support::redis::RedisServer;
 use crate::support::resp::Value;
+use crate::support::{PATIENCE, eventually};
 
 /// What hits may be older by at most.
 pub const STALENESS: Duration = Duration::from_millis(500);
@@ -119,7 +120,7 @@ impl Scene {
         let settings = [&SETTINGS, cast.settings].concat();
         let near = Program::before(upstream, &settings);
         drop(near.connect());
-        let clients = READERS + cast.routes.len();
+        let clients = READERS + 1 + cast.routes.len();
         let stage = Stage::new(near.socket(), server.addr(), clients, STALENESS);
         let login = cast.login.map(|(user, word)| (user.into(), word.into()));
         *stage.login.lock().expect("unpoisoned") = login;
@@ -149,9 +150,12 @@ impl Scene {
             let stage = stage();
             self.readers.push(thread::spawn(move || stage.read(client)));
         }
+        let own = stage();
+        self.readers
+            .push(thread::spawn(move || Writer::new(&own, READERS).run()));
         for (n, &route) in self.routes.iter().enumerate() {
             let stage = stage();
-            let keep = move || stage.keep_ledger(READERS + n, route);
+            let keep = move || stage.keep_ledger(READERS + 1 + n, route);
             self.writers.push(thread::spawn(keep));
         }
         let [hot, linked] = [stage(), stage()];
@@ -163,11 +167,22 @@ impl Scene {
     }
 
     fn await_service(&self, what: &str) {
-        let broken = || self.stage.broken();
-        eventually(what, || {
-            assert!(broken().is_empty(), "{}: {:?}", self.name, broken());
-            self.stage.all_well().then_some(())
-        });
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(unwell) = self.stage.unwell() {
+            let broken = self.stage.broken();
+            assert!(broken.is_empty(), "{}: {broken:?}", self.name);
+            let in_time = Instant::now() < deadline;
+            let routes = [&[Route::Read; READERS + 1], &self.routes[..]].concat();
+            let unwell = unwell.into_iter().map(|client| routes[client]);
+            assert!(
+                in_time,
+                "{}: no {what} for {:?}: {}",
+                self.name,
+                unwell.collect::<Vec<_>>(),
+                self.near.log()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Reads that were answered from memory so far.
@@ -212,6 +227,12 @@ impl Scene {
     pub fn restart(&mut self) {
         self.server.start_again();
         self.direct = named(self.server.client());
+    }
+
+    /// Another server has all the data and takes the writes from now on.
+    pub fn move_to(&mut self, server: &RedisServer) {
+        self.stage.move_to(server.addr());
+        self.direct = named(server.client());
     }
 
     /// Ends nearside's connections, and nobody else's.

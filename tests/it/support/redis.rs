@@ -1,6 +1,6 @@
 //! A real redis-server for one test.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +39,30 @@ impl RedisServer {
         Self::start_program(&folder.join("redis-server"), extra)
     }
 
+    /// Two servers on one port of two addresses of this machine, the second a replica of the first.
+    pub fn start_pair() -> [Self; 2] {
+        let program = Path::new("redis-server");
+        for _ in 0..20 {
+            let first = free_address();
+            let second = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), first.port());
+            let start = |addr: SocketAddr, of: &[&str]| {
+                let announced = addr.ip().to_string();
+                let extra = [&["--replica-announce-ip", &announced], of].concat();
+                Self::start_on(Plan::new(program, addr, &extra), TempDir::new()).ok()
+            };
+            let of = format!("{} {}", first.ip(), first.port());
+            let pair = [start(first, &[]), start(second, &["--replicaof", &of])];
+            if let [Some(primary), Some(replica)] = pair {
+                eventually("a replica in step", || {
+                    let info = primary.client().must(&["INFO", "replication"]);
+                    info.text()?.contains(",state=online,").then_some(())
+                });
+                return [primary, replica];
+            }
+        }
+        panic!("no two redis-servers started on any of 20 ports");
+    }
+
     fn start_program(program: &Path, extra: &[&str]) -> Self {
         for _ in 0..20 {
             let plan = Plan::new(program, free_address(), extra);
@@ -59,6 +83,7 @@ impl RedisServer {
             .args(["--bind", &addr.ip().to_string()])
             .args(["--port", &addr.port().to_string()])
             .args(["--save", "", "--appendonly", "no"])
+            .args(["--repl-diskless-sync-delay", "0"])
             .args(["--enable-debug-command", "yes"])
             .arg("--dir")
             .arg(dir.path())
@@ -129,17 +154,17 @@ impl RedisServer {
 
     /// Stops the process where it stands.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.signal(Signal::STOP).expect("a signal to a child");
     }
 
-    /// A [frozen](Self::freeze) one goes on.
+    /// A [frozen](Self::freeze) one goes on, unless it was killed.
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
+        let _ = self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process"), signal).expect("a signal to a child");
+        kill_process(pid.expect("a process"), signal)
     }
 
     pub fn addr(&self) -> SocketAddr {
