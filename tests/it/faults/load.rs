@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use super::ledger::Ledger;
 use super::report::{Answer, Phase, Route, Sample};
 use super::scenario::OURS;
-use crate::coherence::promise::{Violation, value};
+use crate::coherence::promise::{Checked, Promise, Violation, value, version};
 use crate::coherence::random::some_ops;
 use crate::coherence::session::{Lost, Session, Way, try_write};
-use crate::coherence::world::{HOT, PAIR, TWIN, View, World};
+use crate::coherence::world::{HOT, KEYS, PAIR, TWIN, View, World};
 use crate::support::client::Client;
 use crate::support::resp::Value;
 use crate::support::rng::Rng;
@@ -177,6 +177,39 @@ impl Stage {
             }
         }
         samples.into_inner()
+    }
+
+    /// Reads until all is over, each time over a connection of its own, and waits for none that has to ask the server: so
+    /// there are hits for as long as there may be.
+    pub fn peek(&self) {
+        let mut rng = Rng::new(2);
+        while let Some(mut client) = self.connect(false, drop) {
+            let key = rng.below(KEYS);
+            if let Err(violation) = self.peek_at(&mut client, key) {
+                self.violated(&violation);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn peek_at(&self, client: &mut Client, key: usize) -> Checked {
+        let (begun, base, name) = (Instant::now(), self.world.base(), self.world.name(key));
+        let floor = self.world.floor(key, View { near: 0, user: 0 });
+        client.send(&["GET", name]);
+        let sent = client.try_flush();
+        let answered = sent.and_then(|()| client.try_has_reply(Duration::from_millis(10)));
+        if !answered.unwrap_or(false) {
+            return Ok(());
+        }
+        let reply = client.read();
+        if reply.is_error() || self.world.base() != base {
+            return Ok(());
+        }
+        let got = self
+            .world
+            .of_this_life(name, version(name, &reply)?, base, begun)?;
+        Promise::MonotonicKeys.at_least(name, got, floor.seen)?;
+        Promise::BoundedStaleness.at_least(name, got, floor.settled)
     }
 
     /// Writes into a ledger until all is over.

@@ -158,7 +158,8 @@ impl Scene {
             let keep = move || stage.keep_ledger(READERS + 1 + n, route);
             self.writers.push(thread::spawn(keep));
         }
-        let [hot, linked] = [stage(), stage()];
+        let [hot, linked, peeking] = [stage(), stage(), stage()];
+        self.others.push(thread::spawn(move || peeking.peek()));
         self.others.push(thread::spawn(move || hot.overwrite()));
         self.others
             .push(thread::spawn(move || linked.overwrite_linked()));

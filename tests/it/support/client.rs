@@ -177,15 +177,21 @@ impl Client {
 
     /// Whether a reply is there, waiting up to `patience` for one.
     pub fn has_reply(&mut self, patience: Duration) -> bool {
+        match self.try_has_reply(patience) {
+            Ok(has) => has,
+            Err(error) => panic!("waiting for {:?}: {error}", self.last),
+        }
+    }
+
+    /// [`has_reply`](Self::has_reply) where the connection may have been closed.
+    pub fn try_has_reply(&mut self, patience: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + patience;
         while self.replies.is_empty() {
-            match self.receive(deadline) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(error) => panic!("waiting for {:?}: {error}", self.last),
+            if !self.receive(deadline)? {
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Sends one command and reads its reply.
