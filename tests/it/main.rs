@@ -5,6 +5,7 @@ mod coherence;
 mod config;
 mod control;
 mod corners;
+mod faults;
 mod keyspaces;
 mod module_reads;
 mod newer;

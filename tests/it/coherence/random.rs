@@ -164,7 +164,8 @@ impl Run<'_> {
     }
 }
 
-fn some_ops(rng: &mut Rng, lossy: bool) -> Vec<Op> {
+/// What one pipeline of a reader has.
+pub fn some_ops(rng: &mut Rng, lossy: bool) -> Vec<Op> {
     let mut ops = Vec::new();
     for _ in 0..=rng.below(6) {
         match rng.below(11) {

@@ -1,8 +1,10 @@
 //! A client session that checks every reply against what it, and its nearside, already know.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::promise::{Checked, Promise, value, version};
 use super::world::{Floor, KEYS, TWIN, TWINS, View, World, no_older, twins_agree};
@@ -46,6 +48,13 @@ impl Way {
 
 /// Writes `text` to `key` and reads every reply.
 pub fn write(client: &mut Client, way: Way, key: &str, text: &str) {
+    if let Err(error) = try_write(client, way, key, text) {
+        panic!("writing {text:?}, {way:?}: {error}");
+    }
+}
+
+/// The same where the server may be gone, or refuse it: [`io::ErrorKind::Other`], and it may have been carried out in part.
+pub fn try_write(client: &mut Client, way: Way, key: &str, text: &str) -> io::Result<()> {
     let script = format!("return redis.call('SET', '{key}', '{text}')");
     let from = format!("from:{key}");
     let commands: &[&[&str]] = match way {
@@ -70,19 +79,22 @@ pub fn write(client: &mut Client, way: Way, key: &str, text: &str) {
     for command in commands {
         client.send(command);
     }
-    client.flush();
+    client.try_flush()?;
+    let mut refused = Ok(());
     for command in commands {
-        let reply = client.read();
-        assert!(
-            !reply.is_error() && reply != Value::Nil,
-            "{command:?} got {reply:?}"
-        );
+        let reply = client.try_read()?;
+        if reply.is_error() || reply == Value::Nil {
+            refused = refused.and(Err(io::Error::other(format!("{command:?} got {reply:?}"))));
+        }
     }
+    refused
 }
 
 pub struct Session<'a> {
     client: Client,
     world: &'a World,
+    /// The life that what follows is of.
+    base: u64,
     view: View,
     /// Written by this session.
     own: [u64; KEYS],
@@ -94,36 +106,55 @@ pub struct Session<'a> {
     lossy: bool,
     /// What is read behind a write, over the session's own connection, binds nobody else.
     pub private: bool,
+    /// Told of each reply in a lossy run.
+    pub heard: Option<Box<Heard<'a>>>,
 }
+
+/// Is told of a reply, or of the connection's end, and when its command was sent.
+pub type Heard<'a> = dyn FnMut(Instant, &io::Result<Value>) + 'a;
 
 /// The session's connection was lost in a lossy run.
 pub struct Lost;
+
+/// What was known when a pipeline was sent, and what comes behind one of its commands.
+struct Asked<'a> {
+    begun: Instant,
+    floors: &'a [Floor],
+    later: &'a [(&'a Op, u64)],
+    private: bool,
+}
 
 impl<'a> Session<'a> {
     pub fn new(client: Client, world: &'a World, view: View, lossy: bool) -> Self {
         Self {
             client,
             world,
+            base: world.base(),
             view,
             own: [0; KEYS],
             seen: [0; KEYS],
             told: [0; KEYS],
             lossy,
             private: false,
+            heard: None,
         }
     }
 
     /// The next reply; in a lossy run it may be an error (`Nothing`), or the connection is gone.
-    fn reply(&mut self) -> Result<Option<Value>, Lost> {
+    fn reply(&mut self, begun: Instant) -> Result<Option<Value>, Lost> {
         if !self.lossy {
             let reply = self.client.read();
             assert!(!reply.is_error(), "got {reply:?}");
             return Ok(Some(reply));
         }
-        match self.client.try_read() {
+        let reply = self.client.try_read();
+        if let Some(heard) = &mut self.heard {
+            heard(begun, &reply);
+        }
+        match reply {
             Ok(Value::Error(_)) => Ok(None),
             Ok(reply) => Ok(Some(reply)),
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 panic!("no reply: {error}")
             }
             Err(_) => Err(Lost),
@@ -153,9 +184,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Forgets what was of another life.
+    fn enter_life(&mut self) {
+        let base = self.world.base();
+        if base != self.base {
+            self.base = base;
+            self.own = [0; KEYS];
+            self.seen = [0; KEYS];
+            self.told = [0; KEYS];
+        }
+    }
+
     /// Sends the commands in one write and checks all replies.
     pub fn pipeline(&mut self, ops: &[Op]) -> Result<Checked, Lost> {
         let world = self.world;
+        self.enter_life();
+        let begun = Instant::now();
         let floors: Vec<Floor> = (0..KEYS).map(|key| world.floor(key, self.view)).collect();
         let mut writing: BTreeMap<usize, MutexGuard<'_, u64>> = BTreeMap::new();
         // What was sent: a SET with its version.
@@ -195,9 +239,13 @@ impl<'a> Session<'a> {
         let mut ordered = [0; KEYS];
         for at in 0..commands.len() {
             let (op, set) = commands[at];
-            let Some(reply) = self.reply()? else {
+            let Some(reply) = self.reply(begun)? else {
                 continue;
             };
+            if world.base() != self.base {
+                // It may be of either life.
+                continue;
+            }
             let both;
             let read: Vec<(usize, &Value)> = match op {
                 Op::Set(key) => {
@@ -231,7 +279,13 @@ impl<'a> Session<'a> {
             };
             let (before, later) = commands.split_at(at);
             let private = self.private && before.iter().any(|(op, _)| matches!(op, Op::Set(_)));
-            let checked = self.check_reads(&read, &floors, later, &mut ordered, private);
+            let asked = Asked {
+                begun,
+                floors: &floors,
+                later,
+                private,
+            };
+            let checked = self.check_reads(&read, &asked, &mut ordered);
             if let Err(violation) = checked {
                 return Ok(Err(violation));
             }
@@ -245,10 +299,8 @@ impl<'a> Session<'a> {
     fn check_reads(
         &mut self,
         read: &[(usize, &Value)],
-        floors: &[Floor],
-        later: &[(&Op, u64)],
+        asked: &Asked<'_>,
         ordered: &mut [u64; KEYS],
-        private: bool,
     ) -> Checked {
         let world = self.world;
         let named: Vec<(&str, &Value)> = read
@@ -259,14 +311,16 @@ impl<'a> Session<'a> {
         for &(key, value) in read {
             let name = world.name(key);
             let got = version(name, value)?;
-            let later_set = later
+            let got = world.of_this_life(name, got, self.base, asked.begun)?;
+            let later_set = asked
+                .later
                 .iter()
                 .find(|(op, _)| matches!(op, Op::Set(k) if *k == key));
             if let Some((_, set)) = later_set {
                 Promise::Order.below(name, got, *set)?;
             }
             Promise::Order.at_least(name, got, ordered[key])?;
-            self.check(key, got, floors[key], private)?;
+            self.check(key, got, asked.floors[key], asked.private)?;
             if let Some(other) = no_older(key) {
                 ordered[other] = ordered[other].max(got);
             }

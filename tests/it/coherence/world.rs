@@ -1,4 +1,7 @@
 //! What a random run knows of its keys: who has written which version, and who has seen which.
+//!
+//! A server that starts without its data begins another *life* of the keys: what was known of them is void, and versions
+//! go on above all that were there before, so that each says in which life it was written.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,7 +54,14 @@ pub struct Floor {
 pub struct World {
     pub keys: Vec<Key>,
     bound: Duration,
+    /// Versions of this life are above it.
+    base: AtomicU64,
+    /// When this life began, if it is not the first.
+    born: Mutex<Option<Instant>>,
 }
+
+/// How many versions a life has room for.
+const LIFE: u64 = 1 << 32;
 
 impl World {
     /// `max_staleness` is that of all nearsides.
@@ -69,7 +79,39 @@ impl World {
             keys: hot.chain(others).map(key).collect(),
             // Clocks of whole milliseconds are compared on both ends.
             bound: max_staleness + Duration::from_millis(5),
+            base: AtomicU64::new(0),
+            born: Mutex::default(),
         }
+    }
+
+    /// Versions of the present life are above this.
+    pub fn base(&self) -> u64 {
+        self.base.load(Ordering::SeqCst)
+    }
+
+    /// The server is gone, and its data with it; the next has not been started yet.
+    pub fn begin_life(&self) {
+        let base = self.base.fetch_add(LIFE, Ordering::SeqCst) + LIFE;
+        *self.born.lock().expect("unpoisoned") = Some(Instant::now());
+        for key in &self.keys {
+            // Who holds it waits for the server that is gone, and fails.
+            *key.writer.lock().expect("unpoisoned") = base;
+        }
+    }
+
+    /// What a read that started at `begun` in the life above `base` gave, as a version of that life: one of an earlier
+    /// life is none, and until the bound has passed it may still be seen.
+    pub fn of_this_life(&self, name: &str, got: u64, base: u64, begun: Instant) -> Checked<u64> {
+        if got > base || got == 0 {
+            return Ok(got);
+        }
+        let born = *self.born.lock().expect("unpoisoned");
+        let age = born.map(|born| begun.saturating_duration_since(born));
+        if age.is_some_and(|age| age > self.bound) {
+            let got = format_args!("{got} {age:?} after the server has lost it").to_string();
+            return Err(Promise::BoundedStaleness.broken(name, got, "nothing of before"));
+        }
+        Ok(0)
     }
 
     /// Version `n` of `key` was acknowledged, through `near` or straight by the server.
@@ -97,10 +139,12 @@ impl World {
             recent.0.pop_front();
             recent.1 = recent.1.max(n);
         }
+        let base = self.base();
+        let of_this_life = |version: u64| if version > base { version } else { 0 };
         Floor {
-            acknowledged: key.acknowledged[view.near].load(Ordering::SeqCst),
-            seen: key.seen[view.near][view.user].load(Ordering::SeqCst),
-            settled: recent.1,
+            acknowledged: of_this_life(key.acknowledged[view.near].load(Ordering::SeqCst)),
+            seen: of_this_life(key.seen[view.near][view.user].load(Ordering::SeqCst)),
+            settled: of_this_life(recent.1),
         }
     }
 

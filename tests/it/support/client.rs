@@ -66,9 +66,14 @@ pub struct Client {
 impl Client {
     /// A RESP2 client over TCP.
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"));
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        Self::new(Stream::Tcp(stream))
+        Self::try_connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"))
+    }
+
+    /// A RESP2 client over TCP, where somebody listens.
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::new(Stream::Tcp(stream)))
     }
 
     /// A RESP2 client over a Unix socket.
@@ -172,15 +177,21 @@ impl Client {
 
     /// Whether a reply is there, waiting up to `patience` for one.
     pub fn has_reply(&mut self, patience: Duration) -> bool {
+        match self.try_has_reply(patience) {
+            Ok(has) => has,
+            Err(error) => panic!("waiting for {:?}: {error}", self.last),
+        }
+    }
+
+    /// [`has_reply`](Self::has_reply) where the connection may have been closed.
+    pub fn try_has_reply(&mut self, patience: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + patience;
         while self.replies.is_empty() {
-            match self.receive(deadline) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(error) => panic!("waiting for {:?}: {error}", self.last),
+            if !self.receive(deadline)? {
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Sends one command and reads its reply.
@@ -188,6 +199,13 @@ impl Client {
         self.send(command);
         self.flush();
         self.read()
+    }
+
+    /// [`call`](Self::call) where the connection may have been closed.
+    pub fn try_call<A: AsRef<[u8]>>(&mut self, command: &[A]) -> io::Result<Value> {
+        self.send(command);
+        self.try_flush()?;
+        self.try_read()
     }
 
     /// Sends one command that must be answered with anything but an error.

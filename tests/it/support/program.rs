@@ -1,6 +1,8 @@
 //! The program as a process of its own.
 
+use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::redis::RedisServer;
@@ -20,22 +22,43 @@ impl Program {
 
     /// The same, with settings by their names in the environment.
     pub fn start_with(server: &RedisServer, settings: &[(&str, &str)]) -> Self {
+        let upstream = format!("unix:{}", server.dir().join("redis.sock").display());
+        Self::before(&upstream, settings)
+    }
+
+    /// In front of an upstream as `--upstream` names it.
+    pub fn before(upstream: &str, settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new();
         let listen = format!("unix:{}", dir.path().join("nearside.sock").display());
-        let upstream = format!("unix:{}", server.dir().join("redis.sock").display());
+        let log = File::create(dir.path().join("nearside.log")).expect("its log");
         let child = Command::new(env!("CARGO_BIN_EXE_nearside"))
-            .args(["--listen", &listen, "--upstream", &upstream])
+            .args(["--listen", &listen, "--upstream", upstream])
             .args(["--http", "127.0.0.1:0", "--workers", "1"])
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the program");
         Self { child, dir }
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("nearside.sock")
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("nearside.log")).expect("its log")
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_none()
+    }
+
     pub fn connect(&self) -> UnixStream {
-        let path = self.dir.path().join("nearside.sock");
+        let path = self.socket();
         eventually("the program's socket", || UnixStream::connect(&path).ok())
     }
 

@@ -1,10 +1,12 @@
 //! A real redis-server for one test.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::Client;
 use super::{PATIENCE, TempDir, eventually};
@@ -13,9 +15,16 @@ use super::{PATIENCE, TempDir, eventually};
 /// which therefore has to be the one that keeps it.
 pub struct RedisServer {
     child: Child,
+    plan: Plan,
+    dir: TempDir,
+}
+
+/// How a server is started.
+#[derive(Debug, Clone)]
+struct Plan {
     program: PathBuf,
     addr: SocketAddr,
-    dir: TempDir,
+    extra: Vec<String>,
 }
 
 impl RedisServer {
@@ -30,44 +39,63 @@ impl RedisServer {
         Self::start_program(&folder.join("redis-server"), extra)
     }
 
+    /// Two servers on one port of two addresses of this machine, the second a replica of the first.
+    pub fn start_pair() -> [Self; 2] {
+        let program = Path::new("redis-server");
+        for _ in 0..20 {
+            let first = free_address();
+            let second = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), first.port());
+            let start = |addr: SocketAddr, of: &[&str]| {
+                let announced = addr.ip().to_string();
+                let extra = [&["--replica-announce-ip", &announced], of].concat();
+                Self::start_on(Plan::new(program, addr, &extra), TempDir::new()).ok()
+            };
+            let of = format!("{} {}", first.ip(), first.port());
+            let pair = [start(first, &[]), start(second, &["--replicaof", &of])];
+            if let [Some(primary), Some(replica)] = pair {
+                eventually("a replica in step", || {
+                    let info = primary.client().must(&["INFO", "replication"]);
+                    info.text()?.contains(",state=online,").then_some(())
+                });
+                return [primary, replica];
+            }
+        }
+        panic!("no two redis-servers started on any of 20 ports");
+    }
+
     fn start_program(program: &Path, extra: &[&str]) -> Self {
         for _ in 0..20 {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let addr = free.local_addr().expect("its address");
-            drop(free);
-            if let Some(server) = Self::start_on(program, addr, extra) {
+            let plan = Plan::new(program, free_address(), extra);
+            if let Ok(server) = Self::start_on(plan, TempDir::new()) {
                 return server;
             }
         }
         panic!("redis-server did not start on any of 20 ports");
     }
 
-    /// `None` where somebody else took the port in between.
-    fn start_on(program: &Path, addr: SocketAddr, extra: &[&str]) -> Option<Self> {
-        let dir = TempDir::new();
+    /// Gives the directory back where somebody else took the port in between.
+    fn start_on(plan: Plan, dir: TempDir) -> Result<Self, TempDir> {
+        let addr = plan.addr;
         let log = dir.path().join("redis.log");
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
-            .arg(program)
-            .args(["--bind", "127.0.0.1", "--port", &addr.port().to_string()])
+            .arg(&plan.program)
+            .args(["--bind", &addr.ip().to_string()])
+            .args(["--port", &addr.port().to_string()])
             .args(["--save", "", "--appendonly", "no"])
+            .args(["--repl-diskless-sync-delay", "0"])
             .args(["--enable-debug-command", "yes"])
             .arg("--dir")
             .arg(dir.path())
             .arg("--logfile")
             .arg(&log)
-            .args(extra)
+            .args(&plan.extra)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("setpriv of util-linux on the PATH");
-        let mut server = Self {
-            child,
-            program: program.to_owned(),
-            addr,
-            dir,
-        };
+        let mut server = Self { child, plan, dir };
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = server.child.try_wait().expect("the server's status") {
@@ -76,7 +104,7 @@ impl RedisServer {
                     text.contains("Address already in use"),
                     "redis-server ended, {status}: {text}"
                 );
-                return None;
+                return Err(server.into_dir());
             }
             // Whoever answers on this port has to be the server started here. A connection to a port that nobody listens
             // on may be given that very port, and meets itself.
@@ -85,7 +113,7 @@ impl RedisServer {
                 let info = server.client().call(&["INFO", "server"]);
                 let own = format!("process_id:{}\r", server.child.id());
                 if info.text().is_some_and(|text| text.contains(&own)) {
-                    return Some(server);
+                    return Ok(server);
                 }
             }
             assert!(
@@ -96,33 +124,86 @@ impl RedisServer {
         }
     }
 
-    /// Ends the server and starts one without its data on the same port.
+    /// Ends the server and starts one without its data, and with no arguments of the test's own, on the same port.
     pub fn restart(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
+        self.plan.extra.clear();
+        let plan = self.plan.clone();
         *self = eventually("the port again", || {
-            Self::start_on(&self.program, self.addr, &[])
+            Self::start_on(plan.clone(), TempDir::new()).ok()
         });
     }
 
+    /// Ends the server, with no time to do anything about it.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts a server that was [killed](Self::kill) as it was started before, in its directory: what it kept there, it has.
+    pub fn start_again(&mut self) {
+        let mut dir = std::mem::replace(&mut self.dir, TempDir::new());
+        let plan = self.plan.clone();
+        let _ = fs::remove_file(dir.path().join("redis.log"));
+        *self = eventually("the port again", || {
+            let empty = TempDir::new();
+            let server = Self::start_on(plan.clone(), std::mem::replace(&mut dir, empty));
+            server.map_err(|back| dir = back).ok()
+        });
+    }
+
+    /// Stops the process where it stands.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP).expect("a signal to a child");
+    }
+
+    /// A [frozen](Self::freeze) one goes on, unless it was killed.
+    pub fn thaw(&self) {
+        let _ = self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal)
+    }
+
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.plan.addr
     }
 
     /// A client straight to the server.
     pub fn client(&self) -> Client {
-        Client::connect(self.addr)
+        Client::connect(self.addr())
     }
 
     /// The server's own directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
+
+    fn into_dir(mut self) -> TempDir {
+        std::mem::replace(&mut self.dir, TempDir::new())
+    }
+}
+
+/// An address on which nobody listens now.
+pub fn free_address() -> SocketAddr {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("its address")
+}
+
+impl Plan {
+    fn new(program: &Path, addr: SocketAddr, extra: &[&str]) -> Self {
+        Self {
+            program: program.to_owned(),
+            addr,
+            extra: extra.iter().map(|&argument| argument.to_owned()).collect(),
+        }
+    }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
