@@ -82,3 +82,27 @@ fn a_client_s_password() {
         ..Expected::default()
     });
 }
+
+/// Where nobody had to give a password, one is asked for.
+#[test]
+fn a_password_of_all() {
+    let mut scene = Scene::new("a password for all", RedisServer::start(&[]));
+    let require = |scene: &mut Scene, password: &str| {
+        scene
+            .direct
+            .must(&["CONFIG", "SET", "requirepass", password]);
+    };
+    scene.strike(|scene| {
+        require(scene, "one");
+        scene.cut_nearside();
+    });
+    scene.last(Duration::from_secs(1));
+    scene.heal(|scene| require(scene, ""));
+    scene.finish(&Expected {
+        errors: &["NOAUTH ", "EXECABORT "],
+        at_once: true,
+        closes: true,
+        back: BACK,
+        ..Expected::default()
+    });
+}

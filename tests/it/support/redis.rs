@@ -47,15 +47,27 @@ impl RedisServer {
             let second = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), first.port());
             let start = |addr: SocketAddr, of: &[&str]| {
                 let announced = addr.ip().to_string();
-                let extra = [&["--replica-announce-ip", &announced], of].concat();
-                Self::start_on(Plan::new(program, addr, &extra), TempDir::new()).ok()
+                let extra = [
+                    "--replica-announce-ip",
+                    &announced,
+                    "--repl-diskless-sync",
+                    "no",
+                ];
+                let plan = Plan::new(program, addr, &[&extra, of].concat());
+                Self::start_on(plan, TempDir::new()).ok()
             };
             let of = format!("{} {}", first.ip(), first.port());
             let pair = [start(first, &[]), start(second, &["--replicaof", &of])];
             if let [Some(primary), Some(replica)] = pair {
-                eventually("a replica in step", || {
+                eventually("a replica", || {
                     let info = primary.client().must(&["INFO", "replication"]);
                     info.text()?.contains(",state=online,").then_some(())
+                });
+                // What is written from now on is not in what it was sent first.
+                primary.client().must(&["SET", "in step", "1"]);
+                eventually("a replica in step", || {
+                    let read = replica.client().call(&["GET", "in step"]);
+                    (read.text() == Some("1")).then_some(())
                 });
                 return [primary, replica];
             }
@@ -83,7 +95,6 @@ impl RedisServer {
             .args(["--bind", &addr.ip().to_string()])
             .args(["--port", &addr.port().to_string()])
             .args(["--save", "", "--appendonly", "no"])
-            .args(["--repl-diskless-sync-delay", "0"])
             .args(["--enable-debug-command", "yes"])
             .arg("--dir")
             .arg(dir.path())
