@@ -6,7 +6,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::report::Route;
 use super::scenario::{Cast, Expected, Scene};
 use crate::support::redis::RedisServer;
 use crate::support::{TempDir, eventually};
@@ -41,11 +40,10 @@ impl Hosts {
 }
 
 /// In front of the first of two servers, by its name.
-fn begin(name: &'static str, primary: RedisServer, hosts: &Hosts, routes: &[Route]) -> Scene {
+fn begin(name: &'static str, primary: RedisServer, hosts: &Hosts) -> Scene {
     let upstream = format!("redis://{NAME}:{}", primary.addr().port());
     let file = hosts.file();
     let cast = Cast {
-        routes,
         settings: &[
             ("LD_PRELOAD", "libnss_wrapper.so"),
             ("NSS_WRAPPER_HOSTS", file.to_str().expect("UTF-8")),
@@ -76,12 +74,7 @@ const READ_ONLY: [&str; 2] = ["READONLY ", "EXECABORT "];
 fn the_name_moves_with_the_primary() {
     let [primary, replica] = RedisServer::start_pair();
     let hosts = Hosts::new(&primary);
-    let mut scene = begin(
-        "the name moves with the primary",
-        primary,
-        &hosts,
-        &[Route::Lane; 2],
-    );
+    let mut scene = begin("the name moves with the primary", primary, &hosts);
     scene.strike(|scene| {
         hosts.point_to(&replica);
         swap(scene, &replica);
@@ -94,16 +87,27 @@ fn the_name_moves_with_the_primary() {
     });
 }
 
+/// Until it does, whoever was the primary refuses writes.
+#[test]
+fn the_name_moves_later_than_the_primary() {
+    let [primary, replica] = RedisServer::start_pair();
+    let hosts = Hosts::new(&primary);
+    let mut scene = begin("the name moves later", primary, &hosts);
+    scene.strike(|scene| swap(scene, &replica));
+    scene.last(Duration::from_millis(1500));
+    scene.heal(|_| hosts.point_to(&replica));
+    scene.finish(&Expected {
+        errors: &READ_ONLY,
+        at_once: true,
+        ..Expected::default()
+    });
+}
+
 #[test]
 fn the_primary_is_killed() {
     let [primary, replica] = RedisServer::start_pair();
     let hosts = Hosts::new(&primary);
-    let mut scene = begin(
-        "the primary is killed, its name moves",
-        primary,
-        &hosts,
-        Cast::default().routes,
-    );
+    let mut scene = begin("the primary is killed, its name moves", primary, &hosts);
     // No acknowledged write is lost with it.
     let offset = |server: &RedisServer, field: &str| {
         let info = server.client().must(&["INFO", "replication"]);

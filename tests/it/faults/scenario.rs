@@ -364,9 +364,11 @@ impl Scene {
         if self.cached_again > expected.back {
             wrong.push(format!("hits came back after {:?}", self.cached_again));
         }
-        let longest = report.longest(&[Route::Read, Route::Lane]);
-        if longest > LONGEST {
-            wrong.push(format!("a client waited for {longest:?}"));
+        for route in [Route::Read, Route::Lane, Route::Script, Route::Transaction] {
+            let longest = report.longest(&[route]);
+            if longest > LONGEST {
+                wrong.push(format!("over {route:?} a client waited for {longest:?}"));
+            }
         }
         if !expected.down || expected.at_once {
             return;

@@ -24,7 +24,7 @@ fn run_usual(name: &'static str, way: Way, length: Duration) {
 
 #[test]
 fn a_black_hole() {
-    let length = Duration::from_secs(3);
+    let length = Duration::from_secs(4);
     run_usual("a black hole", Way::Hole, length);
 }
 
