@@ -175,13 +175,19 @@ impl Own {
 
     /// Whether the reply that is due next has been waited for too long, by a clock that shows `now`; wakes the task when that
     /// may be so.
-    pub fn is_late(&mut self, cx: &mut Context<'_>, now: u64, settings: &Settings) -> bool {
+    pub fn is_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: u64,
+        settings: &Settings,
+        cut: bool,
+    ) -> bool {
         let next = self
             .expected
             .front()
             .filter(|_| !self.raw && self.is_open());
-        let within = next.and_then(|next| next.limit.within(settings));
-        self.wait.is_over(cx, now, within)
+        let within = next.and_then(|next| next.limit.within(settings, cut));
+        self.wait.is_over(cx, now, within, settings.request_timeout)
     }
 
     /// Replies that the client is still owed.

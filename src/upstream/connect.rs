@@ -79,7 +79,7 @@ impl AsyncWrite for Stream {
 pub enum ConnectError {
     /// The node could not be reached or did not answer in time, or is not ready: a failure for the breaker, of this kind.
     Unreachable(String, Kind),
-    /// The node is busy with a script: no failure, and over when that is.
+    /// The node has no time or no room for now: no failure, and over by itself.
     Busy(String),
     /// The node answered and refused, with its own words: no failure, and nothing that waiting would mend.
     Refused(String),
@@ -328,6 +328,11 @@ pub fn is_unready(error: &[u8]) -> bool {
     words.iter().any(|word| error.starts_with(word))
 }
 
+/// Whether a refusal is over by itself: while a script runs, and while others have all connections that there may be.
+fn is_of_the_moment(error: &str) -> bool {
+    error.starts_with("BUSY ") || error.starts_with("ERR max number of clients")
+}
+
 /// As [`call_raw`], an error reply being a refusal; `-LOADING` and its like are a node that cannot be reached yet.
 async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>), ConnectError> {
     let (parts, raw) = call_raw(stream, args).await?;
@@ -336,7 +341,7 @@ async fn must(stream: &mut Stream, args: &[&[u8]]) -> Result<(Parts, Vec<u8>), C
         Some(text) if is_unready(text.as_bytes()) => {
             Err(ConnectError::Unreachable(text, Kind::Loading))
         }
-        Some(text) if text.starts_with("BUSY ") => Err(ConnectError::Busy(text)),
+        Some(text) if is_of_the_moment(&text) => Err(ConnectError::Busy(text)),
         Some(text) => Err(ConnectError::Refused(text)),
     }
 }

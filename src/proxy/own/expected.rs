@@ -123,11 +123,11 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The time.
-    pub(super) fn within(self, settings: &Settings) -> Option<Duration> {
+    /// The time; where the node does not answer anybody (`cut`), what may run long is not waited for any longer either.
+    pub(super) fn within(self, settings: &Settings, cut: bool) -> Option<Duration> {
         match self {
-            Self::Request => Some(settings.request_timeout),
-            Self::Long => Some(settings.long_request_timeout),
+            Self::Long if !cut => Some(settings.long_request_timeout),
+            Self::Request | Self::Long => Some(settings.request_timeout),
             Self::Blocking(time) => Some(settings.request_timeout.saturating_add(time)),
             Self::Never => None,
         }

@@ -22,12 +22,14 @@ impl Wait {
         self.since = None;
     }
 
-    /// Whether what is waited for was to come `within` a time that is over at `now`.
+    /// Whether what is waited for was to come `within` a time that is over at `now`; looks again after `look` at the latest,
+    /// for that time may have become a shorter one.
     pub(super) fn is_over(
         &mut self,
         cx: &mut Context<'_>,
         now: u64,
         within: Option<Duration>,
+        look: Duration,
     ) -> bool {
         let Some(within) = within else {
             self.since = None;
@@ -37,7 +39,7 @@ impl Wait {
         let since = *self.since.get_or_insert(now);
         let left = since.saturating_add(within).saturating_sub(now);
         while left > 0 {
-            let left = Duration::from_millis(left);
+            let left = Duration::from_millis(left).min(look);
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(left)));
             if timer.as_mut().poll(cx).is_pending() {
                 return false;

@@ -243,7 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.lanes.large.remove(hash);
         }
         self.count_own(&mut own);
-        if received.is_ok() && own.is_late(cx, self.now, self.lanes.settings()) {
+        let cut = self.lanes.node().is_cut();
+        if received.is_ok() && own.is_late(cx, self.now, self.lanes.settings(), cut) {
             self.own_timed_out(&mut own);
             received = Err(io::ErrorKind::TimedOut.into());
         } else if received.is_err() && own.awaits() {

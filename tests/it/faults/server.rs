@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scenario::{Expected, Scene};
+use super::scenario::{Cast, Expected, Scene};
 use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
@@ -174,7 +174,14 @@ fn paused_for_writes() {
 }
 
 fn pause(name: &'static str, which: &str, expected: &Expected<'_>) {
-    let mut scene = Scene::new(name, RedisServer::start(&[]));
+    let server = RedisServer::start(&[]);
+    let upstream = format!("redis://{}", server.addr());
+    let cast = Cast {
+        // A script might run for as long as the pause.
+        settings: &[("NEARSIDE_LONG_REQUEST_TIMEOUT", "1s")],
+        ..Cast::default()
+    };
+    let mut scene = Scene::with(name, server, &upstream, &cast);
     scene.strike(|scene| {
         scene.direct.must(&["CLIENT", "PAUSE", "4000", which]);
     });
