@@ -20,6 +20,7 @@ use crate::proxy::fleet::Member;
 use crate::telemetry;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::Lanes;
+use crate::upstream::node::Node;
 use crate::upstream::private::PrivateServer;
 use crate::upstream::settings::Choice;
 
@@ -129,6 +130,19 @@ impl Running {
     #[must_use]
     pub fn l1_entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.l1.entries(now_ms())
+    }
+
+    /// The upstream node.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        self.lanes.node()
+    }
+
+    /// Cacheable reads that were not answered from memory, so far.
+    #[must_use]
+    pub fn misses(&self) -> u64 {
+        let keyspaces = self.lanes.l1().keyspaces();
+        keyspaces.total(|one| one.misses.load(Ordering::Relaxed))
     }
 
     /// Reads answered from memory so far.

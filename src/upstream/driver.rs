@@ -239,6 +239,10 @@ impl<'a> Driver<'a> {
                         Poll::Pending => Ok(()),
                     };
                 }
+                if self.out.is_empty() {
+                    // All of it was refused, and waits for its turn.
+                    continue;
+                }
             }
             match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.written..]) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),

@@ -32,7 +32,7 @@ use super::lanes::Lanes;
 use super::mailbox::Mailbox;
 use super::pending::refuse_in_turn;
 use super::reader::{LaneEnd, Reader, Surroundings};
-use super::settings::Retry;
+use super::settings::{Credentials, Retry};
 use super::{Op, Pending, refuse};
 use crate::l1::{Reach, Read, Settling, Space};
 
@@ -444,7 +444,7 @@ impl Lane {
             // Before they are read: who is let in meanwhile is not locked out by the older ones.
             let times = self.lanes.accepts.times(&self.key.identity);
             let credentials = self.lanes.credentials(&self.key.identity);
-            let opened = open_lane(&self.lanes, credentials.as_ref(), self.key.db).await;
+            let opened = self.open(credentials.as_ref()).await;
             node.attempted(opened.as_ref().map(|_| ()));
             match opened {
                 Ok(connection) => {
@@ -475,6 +475,37 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Connects. What is queued meanwhile waits no longer than a reply may take.
+    async fn open(
+        &self,
+        credentials: Option<&Credentials>,
+    ) -> Result<LaneConnection, ConnectError> {
+        let limit = self.lanes.settings().request_timeout;
+        let look = (limit / 4).clamp(Duration::from_millis(5), Duration::from_millis(250));
+        let opening = open_lane(&self.lanes, credentials, self.key.db);
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                opened = &mut opening => return opened,
+                () = sleep(look) => {}
+            }
+            if self.is_queue_late(now_ms()) {
+                self.go_down("no connection within request_timeout");
+            }
+        }
+    }
+
+    fn is_queue_late(&self, now: u64) -> bool {
+        let queue = self.queue.lock();
+        let Some(oldest) = queue.pending.first() else {
+            return false;
+        };
+        let limit = u64::try_from(self.lanes.settings().request_timeout.as_millis());
+        let waits = now.saturating_sub(oldest.sent) > limit.unwrap_or(u64::MAX);
+        let session = oldest.session.as_ref().filter(|_| oldest.again);
+        waits || session.is_some_and(|session| now > session.lock().due)
     }
 
     /// Whether nobody needs it any more.
@@ -608,7 +639,12 @@ impl Lane {
             }
         }
         let error = lanes.node().error(&may_have_been(told));
-        let unsettled = reader.fail(&error, lanes.settings().retry == Retry::Reads);
+        let limit = u64::try_from(lanes.settings().request_timeout.as_millis());
+        let again = match lanes.settings().retry {
+            Retry::Reads => Some(now_ms().saturating_sub(limit.unwrap_or(u64::MAX))),
+            Retry::Never => None,
+        };
+        let unsettled = reader.fail(&error, again);
         lanes.settle_beside(&Settling::new(lanes.l1(), unsettled), self);
     }
 }

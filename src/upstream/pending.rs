@@ -238,8 +238,9 @@ pub(super) struct Failure<'a> {
     pub(super) partial: bool,
     /// The reply was handed over; what follows it was not.
     pub(super) answered: bool,
-    /// A read may be sent again by its session, where nothing of that is behind it.
-    pub(super) again: bool,
+    /// A read that was sent after this time, in milliseconds of the boot clock, may be sent again by its session, where
+    /// nothing of that is behind it.
+    pub(super) again: Option<u64>,
 }
 
 impl<'a> Failure<'a> {
@@ -249,7 +250,7 @@ impl<'a> Failure<'a> {
             error,
             partial: false,
             answered: false,
-            again: false,
+            again: None,
         }
     }
 }
@@ -285,7 +286,7 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
     let owed = pending.is_relayed() && !failure.answered && !pending.given_up;
     let marker = matches!(pending.op, Op::Marker(_));
     let (error, again) = match &pending.op {
-        Op::Refused(error) => (&**error, false),
+        Op::Refused(error) => (&**error, None),
         _ => (failure.error, failure.again),
     };
     let flight = pending.extra.and_then(|extra| extra.flight);
@@ -298,7 +299,11 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
     let mut mail = session.lock();
     if failure.partial && owed {
         mail.cut = Some("the upstream was lost in the middle of a reply");
-    } else if owed && again && pending.repeatable && mail.is_last() {
+    } else if owed
+        && pending.repeatable
+        && mail.is_last()
+        && again.is_some_and(|since| pending.sent > since)
+    {
         mail.again = Some(pending.sent);
     } else if owed && !pending.silent {
         encode::error(&mut mail.out, error);
@@ -310,9 +315,9 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
 }
 
 /// The same for a session that shares another's read.
-pub(super) fn fail_joined(joined: &Joined, error: &str, again: bool) {
+pub(super) fn fail_joined(joined: &Joined, error: &str, again: Option<u64>) {
     let mut mail = joined.session.lock();
-    if again && joined.repeatable && mail.is_last() {
+    if joined.repeatable && mail.is_last() && again.is_some_and(|since| joined.since > since) {
         mail.again = Some(joined.since);
     } else {
         encode::error(&mut mail.out, error);

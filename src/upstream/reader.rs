@@ -372,11 +372,11 @@ impl Reader {
         Ok(())
     }
 
-    /// The lane is lost: every command that was sent is answered with `error`, but for reads that their sessions may send
-    /// `again`. Its part of L1 has been dropped before; the writes, which may have been carried out, are the caller's to
+    /// The lane is lost: every command that was sent is answered with `error`, but for reads sent after a time, which their
+    /// sessions may send `again`. Its part of L1 has been dropped before; the writes, which may have been carried out, are the caller's to
     /// settle with the other lanes.
     #[must_use]
-    pub fn fail(&mut self, error: &str, again: bool) -> Unsettled {
+    pub fn fail(&mut self, error: &str, again: Option<u64>) -> Unsettled {
         let mut unsettled = std::mem::take(&mut self.unsettled);
         let partial = self.reply.relayed;
         for joined in std::mem::take(&mut self.shared).into_joined() {

@@ -130,9 +130,6 @@ fn knocked_out_rules_let_old_values_in() {
 #[test]
 fn a_lost_lane_answers_everything_that_was_sent() {
     let (mut reader, session) = reader(RuleSet::none());
-    assert!(
-        reader.fail("UNAVAILABLE lost", false).is_empty(),
-        "no write"
-    );
+    assert!(reader.fail("UNAVAILABLE lost", None).is_empty(), "no write");
     assert_eq!(session.lock().out, b"-UNAVAILABLE lost\r\n");
 }

@@ -16,3 +16,4 @@ mod support;
 mod table;
 mod touch;
 mod unreachable;
+mod upstream;

@@ -295,16 +295,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         );
         let alone = batch.is_empty() && self.deferred.is_empty() && self.partial.is_none();
         let silent = std::mem::take(&mut self.silent);
+        let asked = wanted.filter(|_| alone).map(|wanted| Asked {
+            request: &request,
+            args,
+            wanted,
+        });
         self.again = true;
-        if self.now >= due || !self.lanes.node().retries.grant(self.now) {
+        let in_time = self.now < due;
+        // Somebody else may have sent it again already.
+        let shared = in_time
+            && self.is_before_lane()
+            && asked.is_some_and(|asked| self.join(asked, UnderWay::Unsent));
+        if shared {
+        } else if !in_time || !self.lanes.node().retries.grant(self.now) {
             let error = self.lanes.error("connection lost before the reply");
             encode::error(&mut self.out, &error);
-        } else if let Some(wanted) = wanted.filter(|_| alone) {
-            self.look_up(Asked {
-                request: &request,
-                args,
-                wanted,
-            });
+        } else if let Some(asked) = asked {
+            self.look_up(asked);
         } else {
             let shape = row.map_or(Shape::Generic, |row| row.shape(args.len()));
             self.queue(&request, false, None, shape, Op::Relay);

@@ -59,7 +59,7 @@ impl Reader {
                 .map(|flight| self.flights.end(&flight))
                 .unwrap_or_default()
             {
-                fail_joined(&joined, error, false);
+                fail_joined(&joined, error, None);
             }
             self.dirty.push(Arc::clone(session));
         }
