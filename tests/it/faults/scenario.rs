@@ -30,10 +30,11 @@ fn named(mut client: Client) -> Client {
 }
 
 /// nearside's settings: what it waits for is short, and what opens the circuit soon told.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("NEARSIDE_CONNECT_TIMEOUT", "300ms"),
     ("NEARSIDE_HANDSHAKE_TIMEOUT", "500ms"),
     ("NEARSIDE_REQUEST_TIMEOUT", "1s"),
+    ("NEARSIDE_LONG_REQUEST_TIMEOUT", "2s"),
     ("NEARSIDE_LANE_OVERDUE", "200ms"),
     ("NEARSIDE_L1_MAX_STALENESS", "500ms"),
     ("NEARSIDE_L1_ADMIT", "always"),
