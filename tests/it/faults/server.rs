@@ -109,7 +109,18 @@ fn loaded(direct: &mut Client) {
 /// Writes are refused, in the server's own words, and all else is as ever.
 #[test]
 fn out_of_memory() {
-    let mut scene = Scene::new("out of memory", RedisServer::start(&[]));
+    let server = RedisServer::start(&[]);
+    let upstream = format!("redis://{}", server.addr());
+    let cast = Cast {
+        // A busy machine is not to be taken for a server that is gone.
+        settings: &[
+            ("NEARSIDE_HANDSHAKE_TIMEOUT", "10s"),
+            ("NEARSIDE_REQUEST_TIMEOUT", "10s"),
+            ("NEARSIDE_LANE_OVERDUE", "10s"),
+        ],
+        ..Cast::default()
+    };
+    let mut scene = Scene::with("out of memory", server, &upstream, &cast);
     scene.strike(|scene| {
         scene.direct.must(&["CONFIG", "SET", "maxmemory", "1"]);
     });
