@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -187,7 +188,8 @@ impl Own {
             .front()
             .filter(|_| !self.raw && self.is_open());
         let within = next.and_then(|next| next.limit.within(settings, cut));
-        self.wait.is_over(cx, now, within, settings.request_timeout)
+        let look = (settings.request_timeout / 4).max(Duration::from_millis(10));
+        self.wait.is_over(cx, now, within, look)
     }
 
     /// Replies that the client is still owed.
