@@ -10,6 +10,7 @@
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
 //! | looks reads up, now or when their turn comes | `reads`, `ahead`, `partial` for an MGET with some keys missing |
 //! | sends those that miss, as fills where that pays | `fills` |
+//! | sends reads again that were lost with their lane | `again` |
 //! | sends transactions that fit the lane | `block` |
 //! | answers NEARSIDE | `control`, `explain` |
 //! | answers what concerns the connection alone | `here`, `place` for who the client is and in which database |
@@ -48,6 +49,7 @@ use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
 
+mod again;
 mod ahead;
 mod block;
 mod client;

@@ -465,11 +465,11 @@ pub async fn open_lane(
     let (stream, hello, untracked, may_select) =
         timeout_at(until, shaking).await.map_err(|_| too_long())??;
     Ok(LaneConnection {
-        generation,
         stream,
         hello,
         untracked,
         may_select,
+        generation,
     })
 }
 

@@ -33,7 +33,7 @@ use super::mailbox::Mailbox;
 use super::pending::refuse_in_turn;
 use super::reader::{LaneEnd, Reader, Surroundings};
 use super::settings::{Credentials, Retry};
-use super::{Op, Pending, refuse};
+use super::{Attempt, Op, Pending, refuse};
 use crate::l1::{Reach, Read, Settling, Space};
 
 /// How long until a lane that was refused is tried again.
@@ -504,7 +504,8 @@ impl Lane {
         };
         let limit = u64::try_from(self.lanes.settings().request_timeout.as_millis());
         let waits = now.saturating_sub(oldest.sent) > limit.unwrap_or(u64::MAX);
-        let session = oldest.session.as_ref().filter(|_| oldest.again);
+        let session = oldest.session.as_ref();
+        let session = session.filter(|_| oldest.attempt == Attempt::Second);
         waits || session.is_some_and(|session| now > session.lock().due)
     }
 

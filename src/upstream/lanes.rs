@@ -485,7 +485,8 @@ impl Lanes {
     #[must_use]
     pub fn error(&self, reason: &str) -> String {
         let plain = || match reason {
-            reason if reason.starts_with("NOAUTH") => reason.to_owned(),
+            // The handshake is told more, which is not the client's concern.
+            reason if reason.starts_with("NOAUTH") => "NOAUTH Authentication required.".to_owned(),
             reason => self.node.error(reason),
         };
         self.node.refusal().unwrap_or_else(plain)

@@ -37,4 +37,6 @@ pub mod settings;
 mod tls;
 mod touch;
 
-pub use pending::{ExecBlock, Extra, FillKeys, Filled, Keys, Op, Pending, Predicted, refuse};
+pub use pending::{
+    Attempt, ExecBlock, Extra, FillKeys, Filled, Keys, Op, Pending, Predicted, refuse,
+};

@@ -158,6 +158,17 @@ impl Keys {
     }
 }
 
+/// Whether a command may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// Not: it may change something, or its session keeps no copy.
+    Only,
+    /// A read, harmless to send again.
+    First,
+    /// It was sent before, and is due when its session says.
+    Second,
+}
+
 /// A command that was queued on the lane.
 #[derive(Debug)]
 pub struct Pending {
@@ -171,12 +182,10 @@ pub struct Pending {
     pub shape: Shape,
     /// The client has asked for no reply.
     pub silent: bool,
-    /// A read, harmless to send again.
-    pub repeatable: bool,
+    /// Whether it may be sent again.
+    pub attempt: Attempt,
     /// Its session has had an error in place of the reply, which is nobody's when it comes.
     pub given_up: bool,
-    /// It is sent for the second time, and due when its session says.
-    pub again: bool,
     /// Hash of the key that a read names, to be remembered where its reply is large.
     pub reads: Option<u64>,
     /// What its reply does.
@@ -195,9 +204,8 @@ impl Pending {
             resp2: false,
             shape: Shape::Generic,
             silent: true,
-            repeatable: false,
+            attempt: Attempt::Only,
             given_up: false,
-            again: false,
             reads: None,
             op,
             extra: None,
@@ -300,7 +308,7 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
     if failure.partial && owed {
         mail.cut = Some("the upstream was lost in the middle of a reply");
     } else if owed
-        && pending.repeatable
+        && pending.attempt == Attempt::First
         && mail.is_last()
         && again.is_some_and(|since| pending.sent > since)
     {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::l1::settings::{Admit, Settings};
 use crate::l1::{Lookup, RuleSet};
-use crate::upstream::{FillKeys, Filled};
+use crate::upstream::{Attempt, FillKeys, Filled};
 
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
 
@@ -39,9 +39,8 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         resp2: true,
         silent: false,
         shape: crate::resp::downgrade::Shape::Generic,
-        repeatable: true,
+        attempt: Attempt::First,
         given_up: false,
-        again: false,
         reads: None,
         op: Op::Fill(Box::new(keys)),
         extra: None,

@@ -38,8 +38,11 @@ impl Wait {
         let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
         let since = *self.since.get_or_insert(now);
         let left = since.saturating_add(within).saturating_sub(now);
-        while left > 0 {
-            let left = Duration::from_millis(left).min(look);
+        if left == 0 {
+            return true;
+        }
+        let left = Duration::from_millis(left).min(look);
+        loop {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(left)));
             if timer.as_mut().poll(cx).is_pending() {
                 return false;
@@ -47,6 +50,5 @@ impl Wait {
             // It was set for an earlier reply.
             self.timer = None;
         }
-        true
     }
 }

@@ -12,7 +12,7 @@ use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
-use crate::upstream::{Extra, Op, Pending};
+use crate::upstream::{Attempt, Extra, Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Leaves a lane that is late or retired, once nothing is outstanding on it; takes a seat where there was no room
@@ -119,6 +119,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.queued_repeat.clear();
             self.queued_repeat.extend_from_slice(request);
         }
+        let attempt = match repeatable {
+            true => Attempt::First,
+            false if self.again => Attempt::Second,
+            false => Attempt::Only,
+        };
         self.bytes.extend_from_slice(request);
         self.batch.push(Pending {
             session: Some(Arc::clone(&self.mailbox)),
@@ -126,9 +131,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             resp2: self.resp2,
             shape,
             silent: self.silent,
-            repeatable,
+            attempt,
             given_up: false,
-            again: self.again,
             reads,
             op,
             extra,

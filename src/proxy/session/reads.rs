@@ -5,17 +5,15 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::requests::ANSWERED;
-use super::route::Way;
 use super::{Flow, Session};
-use crate::command::{self, Row};
+use crate::command::Row;
 use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, Lookup, Read, Rule};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
-use crate::resp::request::{RequestScanner, Scanned};
+use crate::upstream::Predicted;
 use crate::upstream::flights::Join;
-use crate::upstream::{Op, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
@@ -43,7 +41,7 @@ pub(super) struct Deferred {
 
 /// How far a read is that a session might take part in.
 #[derive(Debug, Clone, Copy)]
-enum UnderWay {
+pub(super) enum UnderWay {
     /// It may have been sent.
     Sent,
     /// Its lane is still being connected.
@@ -206,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// From L1 now, from L1 when its turn comes, or from the lane.
-    fn look_up(&mut self, asked: Asked<'_>) {
+    pub(super) fn look_up(&mut self, asked: Asked<'_>) {
         let Some(seat) = &self.seat else {
             return;
         };
@@ -264,64 +262,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.send_read(asked, predicted, (serving || fresh) && idle);
     }
 
-    /// Whether the session would be served by a lane that has brought nothing yet.
-    fn is_before_lane(&self) -> bool {
-        self.l1_on
-            && !self.fenced()
-            && self.l1.mode() == Mode::On
-            && (self.seat.as_ref()).is_some_and(|seat| seat.space().proof().is_none())
-    }
-
-    /// Sends a read again that was lost with its lane: before anything that is queued, if it may still be in time, and if
-    /// not too much is sent again as it is.
-    pub(super) fn read_again(&mut self, due: u64) {
-        let request = std::mem::take(&mut self.repeat);
-        let mut scanner = RequestScanner::default();
-        let scanned = scanner.scan(&request);
-        debug_assert!(
-            matches!(scanned, Ok(Scanned::Request { .. })),
-            "it was sent before"
-        );
-        let args = scanner.args();
-        let row = command::of(&request, args).or_else(|| self.module_read(&request, args));
-        let way = row.and_then(|row| self.way(row.class, row, &request, args));
-        let wanted = match way {
-            Some(Way::Read(wanted)) => Some(wanted),
-            _ => None,
-        };
-        let (bytes, batch) = (
-            std::mem::take(&mut self.bytes),
-            std::mem::take(&mut self.batch),
-        );
-        let alone = batch.is_empty() && self.deferred.is_empty() && self.partial.is_none();
-        let silent = std::mem::take(&mut self.silent);
-        let asked = wanted.filter(|_| alone).map(|wanted| Asked {
-            request: &request,
-            args,
-            wanted,
-        });
-        self.again = true;
-        let in_time = self.now < due;
-        // Somebody else may have sent it again already.
-        let shared = in_time
-            && self.is_before_lane()
-            && asked.is_some_and(|asked| self.join(asked, UnderWay::Unsent));
-        if shared {
-        } else if !in_time || !self.lanes.node().retries.grant(self.now) {
-            let error = self.lanes.error("connection lost before the reply");
-            encode::error(&mut self.out, &error);
-        } else if let Some(asked) = asked {
-            self.look_up(asked);
-        } else {
-            let shape = row.map_or(Shape::Generic, |row| row.shape(args.len()));
-            self.queue(&request, false, None, shape, Op::Relay);
-        }
-        self.again = false;
-        self.silent = silent;
-        self.bytes.extend(bytes);
-        self.batch.extend(batch);
-    }
-
     /// The L1 reads that a request consists of.
     pub(super) fn reads<'a>(&self, asked: Asked<'a>) -> impl Iterator<Item = Read<'a>> {
         let reply = match asked.wanted {
@@ -350,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
     /// be answered out of its turn.
-    fn join(&mut self, asked: Asked<'_>, under_way: UnderWay) -> bool {
+    pub(super) fn join(&mut self, asked: Asked<'_>, under_way: UnderWay) -> bool {
         let busy = !self.batch.is_empty() && !self.l1.knocked_out(Rule::JoinIdle);
         if matches!(asked.wanted, Wanted::Values) || self.silent || busy {
             return false;

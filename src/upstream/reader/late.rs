@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Reader;
 use crate::l1::Unsettled;
 use crate::resp::encode;
-use crate::upstream::Op;
 use crate::upstream::pending::{Failure, fail_joined, fail_one};
+use crate::upstream::{Attempt, Op};
 
 impl Reader {
     /// Answers what was refused and whose turn has come.
@@ -30,7 +30,8 @@ impl Reader {
         let midway = midway.and_then(|head| head.session.clone());
         let read_done = self.filling.was_read() || self.reply.discarding;
         for (at, pending) in self.pending.iter_mut().enumerate() {
-            let early = now.saturating_sub(pending.sent) <= limit && !pending.again;
+            let early =
+                now.saturating_sub(pending.sent) <= limit && pending.attempt != Attempt::Second;
             let skip = early || pending.given_up || !pending.is_relayed() || at == 0 && read_done;
             let Some(session) = pending.session.as_ref().filter(|_| !skip) else {
                 continue;
@@ -43,7 +44,7 @@ impl Reader {
             }
             let mut mail = session.lock();
             let since = pending.sent.max(mail.progress);
-            let overdue = pending.again && now > mail.due;
+            let overdue = pending.attempt == Attempt::Second && now > mail.due;
             if now.saturating_sub(since) <= limit && !overdue {
                 continue;
             }

@@ -7,9 +7,9 @@ use super::Reader;
 use crate::l1::keyspace::Refusal;
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, Ignore, Walked, parse_integer};
-use crate::upstream::Op;
 use crate::upstream::connect::Parts;
 use crate::upstream::mailbox::{Mail, Mailbox};
+use crate::upstream::{Attempt, Op};
 
 /// A bulk that announces more than this holds up everybody behind it for too long to wait.
 const HUGE: usize = 64 << 20;
@@ -106,7 +106,7 @@ impl Reader {
             if let Some(hash) = head.reads {
                 self.large.add(hash);
             }
-            if head.repeatable && all_repeatable && mail.is_last() {
+            if head.attempt == Attempt::First && all_repeatable && mail.is_last() {
                 // Nothing of its session comes behind it, so a second read of it changes no order.
                 mail.answered += 1;
                 mail.too_large = true;
