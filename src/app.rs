@@ -11,7 +11,8 @@ use crate::admin::{Admin, Facts, Task};
 use crate::config::reload::needing_restart;
 use crate::config::{Failure, Settings, describe};
 use crate::downstream::Downstream;
-use crate::downstream::settings::ListenAddress;
+use crate::downstream::drain::{Ending, Stage};
+use crate::downstream::settings::{Drain, ListenAddress};
 use crate::downstream::switch::Switch;
 use crate::l1::L1;
 use crate::l1::keyspace::Counters;
@@ -96,6 +97,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         sessions: Box::new(downstream.session_count()),
         config: Box::new(config),
         switch: downstream.switch(),
+        ending: (downstream.ending(), settings.downstream.drain),
+        pulse: downstream.pulse(),
+        ready_requires_upstream: settings.admin.ready_requires_upstream,
     };
     let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
     if let Some(member) = member {
@@ -200,21 +204,30 @@ impl Running {
         self.lanes.up_count()
     }
 
-    /// Takes no new connection, lets every session finish what it has sent, and ends.
+    /// What asks for the end. [`stop`](Self::stop) is to be called when it was.
+    #[must_use]
+    pub fn ending(&self) -> Arc<Ending> {
+        self.downstream.ending()
+    }
+
+    /// Ends in the way that was asked for; where nothing was, takes no new connection and lets every session finish what it
+    /// has sent.
     pub fn stop(self) {
         let left = self.downstream.drain(self.drain_timeout);
         if left > 0 {
-            tracing::warn!(
-                sessions = left,
-                "drain_timeout is over; these sessions were cut off"
-            );
+            tracing::warn!(sessions = left, "these sessions were cut off");
         }
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. At SIGHUP the settings are read again.
+/// Runs until SIGTERM, SIGINT or `POST /v1/quit`, then drains. At SIGHUP the settings are read again.
+///
+/// Whoever asks for the end gets it: the exit code is that of a success, whether sessions had to be cut off or not.
 #[must_use]
-pub fn run(settings: &Settings, read: impl Fn() -> Result<Settings, Failure>) -> ExitCode {
+pub fn run(
+    settings: &Settings,
+    read: impl Fn() -> Result<Settings, Failure> + Send + 'static,
+) -> ExitCode {
     telemetry::start_log(&settings.telemetry);
     let signals = signals();
     let running = match start(settings) {
@@ -224,18 +237,39 @@ pub fn run(settings: &Settings, read: impl Fn() -> Result<Settings, Failure>) ->
             return ExitCode::FAILURE;
         }
     };
-    let waited = signals.map(|mut signals| {
-        while signals.next() == Signal::Reload {
-            reload(settings, &running.switch(), &read);
-        }
+    let (ending, switch) = (running.ending(), running.switch());
+    let (known, asked) = (settings.clone(), Arc::clone(&ending));
+    // A thread of its own, since signals come during the drain too.
+    let obeying = signals.and_then(|mut signals| {
+        let obey = move || {
+            loop {
+                match signals.next() {
+                    Signal::Reload => reload(&known, &switch, &read),
+                    Signal::End => obey_end(&asked, known.downstream.drain),
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(obey)
     });
-    if let Err(error) = waited {
+    if let Err(error) = obeying {
         eprintln!("nearside: cannot wait for signals: {error}");
         return ExitCode::FAILURE;
     }
-    tracing::info!("draining");
+    ending.wait();
     running.stop();
     ExitCode::SUCCESS
+}
+
+/// The end was asked for by a signal.
+fn obey_end(ending: &Ending, drain: Drain) {
+    match ending.signal(drain) {
+        Stage::Serving => {}
+        Stage::WaitClients => tracing::info!("draining, until the last client has left"),
+        Stage::AtOnce => tracing::info!("draining, without new connections"),
+        Stage::Now => tracing::info!("ending now"),
+    }
 }
 
 /// Takes over what can change while nearside runs, and says what cannot.

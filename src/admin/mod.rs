@@ -2,21 +2,32 @@
 
 mod cache;
 mod mode;
+mod probes;
 mod problem;
+mod quit;
 pub mod settings;
+pub mod wait;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::sync::oneshot;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use crate::downstream::drain::{Ending, Stage};
+use crate::downstream::pulse::Pulse;
+use crate::downstream::settings::Drain;
 use crate::downstream::switch::Switch;
 use crate::l1::L1;
 use crate::l1::keyspace::Counters;
@@ -38,16 +49,37 @@ pub struct Facts {
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// What changes L1's mode.
     pub switch: Switch,
+    /// What ends the client side, and how that is done where nothing else is said.
+    pub ending: (Arc<Ending>, Drain),
+    /// Whether the threads that serve clients are alive.
+    pub pulse: Pulse,
+    /// Readiness waits for a lane.
+    pub ready_requires_upstream: bool,
 }
 
 /// What runs on the side port's runtime beside it, for as long as it runs.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// How long answers that are under way at the end are waited for.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// The running side port.
 #[derive(Debug)]
 pub struct Admin {
     http: Option<SocketAddr>,
-    _stop: oneshot::Sender<()>,
+    stop: Option<watch::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Admin {
+    /// Whoever has asked for the end is to have the answer.
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // If it panicked it has said so already.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Admin {
@@ -61,47 +93,39 @@ impl Admin {
             .build();
         let runtime = runtime.map_err(|error| format!("cannot start the side port: {error}"))?;
         let facts = Arc::new(facts);
-        let (stop, stopped) = oneshot::channel::<()>();
         let bind = |address: SocketAddr| {
             runtime
-                .block_on(tokio::net::TcpListener::bind(address))
+                .block_on(TcpListener::bind(address))
                 .and_then(|listener| listener.local_addr().map(|local| (listener, local)))
                 .map_err(|error| format!("cannot listen on {address} for the side port: {error}"))
         };
         let http = settings.http.map(bind).transpose()?;
-        let probes = settings.metrics_listen.map(bind).transpose()?;
+        let metrics = settings.metrics_listen.map(bind).transpose()?;
         let local = http.as_ref().map(|(_, local)| *local);
-        for (_, address) in http.iter().chain(&probes) {
+        for (_, address) in http.iter().chain(&metrics) {
             tracing::info!("side port on {address}");
         }
+        let whole = http.map(|(listener, _)| (listener, all_routes(&facts)));
+        let public = metrics.map(|(listener, _)| (listener, public_routes(&facts)));
+        let (stop, stopped) = watch::channel(());
         let serve = move || {
             runtime.block_on(async move {
                 for task in tasks {
                     tokio::spawn(task);
                 }
-                if let Some((listener, _)) = http {
-                    let config = Arc::clone(&facts);
-                    let router = probe_routes(&facts)
-                        .route("/config", get(|| async move { (config.config)() }))
-                        .merge(cache::routes(&facts.control))
-                        .merge(mode::routes(&facts));
-                    tokio::spawn(async move { axum::serve(listener, router).await });
-                }
-                if let Some((listener, _)) = probes {
-                    let router = probe_routes(&facts);
-                    tokio::spawn(async move { axum::serve(listener, router).await });
-                }
-                // Ends when the sender is gone.
-                let _ = stopped.await;
+                serve(whole.into_iter().chain(public), stopped).await;
             });
+            // What else runs here ends; a look-up of a name that hangs is not waited for.
+            runtime.shutdown_background();
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("side-port".into())
             .spawn(serve)
             .map_err(|error| format!("cannot start the side port: {error}"))?;
         Ok(Self {
             http: local,
-            _stop: stop,
+            stop: Some(stop),
+            thread: Some(thread),
         })
     }
 
@@ -112,13 +136,40 @@ impl Admin {
     }
 }
 
-fn probe_routes(facts: &Arc<Facts>) -> Router {
-    let facts = Arc::clone(facts);
-    Router::new()
-        .route("/liveness", get(|| async { "ok\n" }))
-        .route("/readiness", get(|| async { "ok\n" }))
-        .route("/startup", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { metrics(&facts) }))
+/// Serves until the sender of `stopped` is gone, and the answers that are under way by then.
+async fn serve(
+    ports: impl Iterator<Item = (TcpListener, Router)>,
+    mut stopped: watch::Receiver<()>,
+) {
+    let mut served = JoinSet::new();
+    for (listener, router) in ports {
+        let mut stopped = stopped.clone();
+        served.spawn(async move {
+            let stopped = async move { while stopped.changed().await.is_ok() {} };
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stopped)
+                .await
+        });
+    }
+    while stopped.changed().await.is_ok() {}
+    // Nobody is to hold up the end with a connection.
+    let _ = timeout(PARTING, served.join_all()).await;
+}
+
+/// What only the pod itself reaches.
+fn all_routes(facts: &Arc<Facts>) -> Router {
+    let config = Arc::clone(facts);
+    public_routes(facts)
+        .route("/config", get(|| async move { (config.config)() }))
+        .merge(cache::routes(&facts.control))
+        .merge(mode::routes(facts))
+        .merge(quit::routes(facts))
+}
+
+/// What anybody may see.
+fn public_routes(facts: &Arc<Facts>) -> Router {
+    let counted = Arc::clone(facts);
+    probes::routes(facts).route("/metrics", get(move || async move { metrics(&counted) }))
 }
 
 /// The Prometheus text format, 0.0.4.
@@ -188,6 +239,12 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
             (facts.sessions)() as u64,
         ),
         (
+            names::DRAINING,
+            "gauge",
+            "1 from the time on that SIGTERM, SIGINT or POST /v1/quit has come, else 0.",
+            u64::from(facts.ending.0.stage() > Stage::Serving),
+        ),
+        (
             names::LANE_UP,
             "gauge",
             "Lanes that are up: shared upstream connections, one for each identity and database in use.",
@@ -208,7 +265,14 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
         )
         .expect("writing to a string");
     }
-    let (tracked, untracked) = facts.lanes.tracked();
+    lanes(&facts.lanes, &mut text);
+    shadow(l1, &mut text);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// Lanes, by whether L1 is on for them.
+fn lanes(lanes: &Lanes, text: &mut String) {
+    let (tracked, untracked) = lanes.tracked();
     let name = names::LANES;
     writeln!(
         text,
@@ -216,8 +280,6 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
          # TYPE {name} gauge\n{name}{{tracked=\"true\"}} {tracked}\n{name}{{tracked=\"false\"}} {untracked}"
     )
     .expect("writing to a string");
-    shadow(l1, &mut text);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 /// What shadow mode has counted, for the key spaces that it has.

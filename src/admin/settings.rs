@@ -9,6 +9,8 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
     /// `/metrics` and the probes alone, for kubelet and Prometheus; any address.
     pub metrics_listen: Option<SocketAddr>,
+    /// `/readiness` is false while no lane is up.
+    pub ready_requires_upstream: bool,
 }
 
 impl Default for Settings {
@@ -16,6 +18,7 @@ impl Default for Settings {
         Self {
             http: Some(SocketAddr::from(([127, 0, 0, 1], 9480))),
             metrics_listen: None,
+            ready_requires_upstream: false,
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn check(draft: &Draft) -> Result<(), Failure> {
     password_is_given_once(draft)?;
     tls_is_asked_for(draft)?;
     idleness_can_be_told(draft)?;
+    upstream_can_be_told(draft)?;
     entry_fits(draft)?;
     keyspaces::resolve(&draft.keyspaces, &draft.l1).map(drop)
 }
@@ -81,6 +82,15 @@ fn idleness_can_be_told(draft: &Draft) -> Result<(), Failure> {
     if draft.proxy.idle_timeout.is_some() && draft.proxy.is_transparent(draft.l1.mode) {
         let what = "cannot be kept where sharing is dedicated and l1.mode off; use the upstream's own timeout";
         return Err(says(draft, "idle_timeout", what));
+    }
+    Ok(())
+}
+
+/// Where clients share no connection there is none of which readiness could depend.
+fn upstream_can_be_told(draft: &Draft) -> Result<(), Failure> {
+    if draft.admin.ready_requires_upstream && draft.proxy.is_transparent(draft.l1.mode) {
+        let what = "needs a shared connection, and with sharing dedicated and l1.mode off there is none; leave it out";
+        return Err(says(draft, "ready_requires_upstream", what));
     }
     Ok(())
 }

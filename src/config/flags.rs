@@ -53,9 +53,39 @@ pub(super) enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Wait until a nearside that has this configuration is ready
+    Wait {
+        /// How long to wait at most
+        #[arg(long, value_name = "DURATION", default_value = "30s")]
+        timeout: String,
+        /// The file that it has, if any
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[arg(long, value_name = "ADDR", help = schema::row("http").doc)]
+        http: Option<String>,
+    },
     /// Guard a private server; for nearside itself
     #[command(name = private::GUARD_SUBCOMMAND, hide = true)]
     PrivateServerGuard,
+}
+
+impl Given {
+    /// What a flag says; nothing where it was not given.
+    fn by_flag(key: &str, flag: &'static str, values: &[String]) -> Option<Self> {
+        (!values.is_empty()).then(|| Self {
+            row: schema::row(key),
+            origin: Origin::Flag(flag),
+            values: values.iter().map(|value| Written::quoted(value)).collect(),
+        })
+    }
+}
+
+/// The flag of the side port alone.
+pub(super) fn http(given: Option<&String>) -> Vec<Given> {
+    let values = given.cloned().into_iter().collect::<Vec<_>>();
+    Given::by_flag("http", "--http", &values)
+        .into_iter()
+        .collect()
 }
 
 /// What a command line is.
@@ -102,12 +132,7 @@ impl Flags {
             ("log", "--log", one(&self.log)),
         ];
         all.into_iter()
-            .filter(|(_, _, values)| !values.is_empty())
-            .map(|(key, flag, values)| Given {
-                row: schema::row(key),
-                origin: Origin::Flag(flag),
-                values: values.iter().map(|value| Written::quoted(value)).collect(),
-            })
+            .filter_map(|(key, flag, values)| Given::by_flag(key, flag, &values))
             .collect()
     }
 }

@@ -34,11 +34,14 @@ pub mod reload;
 mod schema;
 mod suggest;
 mod value;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::{admin, downstream, l1, proxy, telemetry, upstream};
 
@@ -89,6 +92,13 @@ pub enum Action {
     Run(Box<Settings>),
     /// Print this text to standard output and end well: help, the version, a checked file.
     Print(String),
+    /// Wait for `/readiness` to answer 200.
+    Wait {
+        /// The side port.
+        address: SocketAddr,
+        /// How long at most.
+        timeout: Duration,
+    },
     /// Be the guard of a private server ([`upstream::private`]), with no settings at all.
     GuardPrivateServer,
 }
@@ -123,6 +133,24 @@ fn load_within(
             draft.take_file(file::read(file)?)?;
             conflicts::check(&draft)?;
             Ok(Action::Print(format!("{}: ok\n", file.display())))
+        }
+        Some(Command::Wait {
+            timeout,
+            config,
+            http,
+        }) => {
+            let mut draft = Draft::new(limits());
+            draft.take_file(
+                config
+                    .as_deref()
+                    .map(file::read)
+                    .transpose()?
+                    .unwrap_or_default(),
+            )?;
+            draft.take(environment::read(env)?)?;
+            draft.take(flags::http(http.as_ref()))?;
+            conflicts::check(&draft)?;
+            waiting::action(&draft, timeout)
         }
         None => {
             let file = flags.config.as_deref().map(file::read).transpose()?;

@@ -67,10 +67,13 @@ pub(super) enum Example {
 }
 
 /// Shared by rows of one kind.
-const DURATION: &str = "a duration such as 250ms, 2s or 1m, at most 24h";
+pub(super) const DURATION: &str = "a duration such as 250ms, 2s or 1m, at most 24h";
 const DURATION_ABOVE_ZERO: &str = "a duration above 0 such as 250ms, 2s or 1m, at most 24h";
 const SIZE: &str = "a size above 0 such as 256KiB, 64MiB, 1GiB or a number of bytes";
 const SHARE_ABOVE_ZERO: &str = "a share above 0, at most 1, such as 0.5, with six decimals at most";
+
+const TRUTH: &str = "true or false";
+const TRUTHS: [(&str, bool); 2] = [("true", true), ("false", false)];
 
 /// What stands for "as this machine's limits have it".
 const AUTO: &str = "auto";

@@ -4,6 +4,8 @@
 //! with the fewest sessions; a session never migrates. The first worker also drives the lane, so with one worker
 //! sessions and lane share a thread.
 
+pub mod drain;
+pub mod pulse;
 pub mod settings;
 pub mod switch;
 
@@ -14,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
@@ -27,6 +29,7 @@ use crate::proxy::settings::Settings as ProxySettings;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::pool;
+use drain::Ending;
 use settings::{ListenAddress, Settings};
 use switch::Switch;
 
@@ -35,6 +38,7 @@ const SWEEP: Duration = Duration::from_secs(2);
 
 /// A thread with a runtime.
 struct Worker {
+    name: String,
     handle: Handle,
     sessions: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
@@ -49,7 +53,8 @@ impl Worker {
             .event_interval(31)
             .build()?;
         let handle = runtime.handle().clone();
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let thread = std::thread::Builder::new().name(name.clone());
+        let thread = thread.spawn(move || {
             runtime.spawn(async {
                 let mut sweeps = tokio::time::interval(SWEEP);
                 loop {
@@ -60,13 +65,21 @@ impl Worker {
             // Ends when the sender says so or is gone.
             let _ = runtime.block_on(stopped);
             pool::clear();
+            // Sessions end here; a look-up of the upstream's name that hangs is not waited for.
+            runtime.shutdown_background();
         })?;
         Ok(Self {
+            name,
             handle,
             sessions: Arc::default(),
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Connections that it was given and that have not ended.
+    fn clients(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
     }
 }
 
@@ -150,6 +163,7 @@ pub struct Downstream {
     shared: Arc<Shared>,
     addresses: Vec<ListenAddress>,
     close: watch::Sender<bool>,
+    ending: Arc<Ending>,
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -258,6 +272,7 @@ impl Downstream {
             shared,
             addresses,
             close,
+            ending: Arc::default(),
         })
     }
 
@@ -282,26 +297,6 @@ impl Downstream {
     pub fn session_count(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.sessions.len()
-    }
-
-    /// Takes no new connection and lets every session finish what it has sent, for `timeout` at most. How many did not.
-    #[must_use]
-    pub fn drain(mut self, timeout: Duration) -> usize {
-        self.shared.draining.store(true, Ordering::Release);
-        self.close.send_replace(true);
-        self.acceptor.take();
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = self.shared.sessions.mailboxes();
-            if left.is_empty() || Instant::now() >= deadline {
-                self.workers.clear();
-                return left.len();
-            }
-            for mailbox in &left {
-                mailbox.wake();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 }
 

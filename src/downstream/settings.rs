@@ -28,6 +28,24 @@ impl fmt::Display for ListenAddress {
     }
 }
 
+/// How long clients are served once nearside is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drain {
+    /// No new connection is taken, and every session ends when it has its answers.
+    #[default]
+    AtOnce,
+    /// Open sessions and new ones are served until the last client has left.
+    WaitClients,
+}
+
+impl Drain {
+    /// What they are called.
+    pub const NAMES: [(&str, Self); 2] = [
+        ("at-once", Self::AtOnce),
+        ("wait-clients", Self::WaitClients),
+    ];
+}
+
 /// The client side's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -35,7 +53,9 @@ pub struct Settings {
     pub listen: Vec<ListenAddress>,
     /// Worker threads; sessions are spread over them and never migrate.
     pub workers: usize,
-    /// How long open sessions get to finish after SIGTERM or SIGINT.
+    /// How long clients are served after SIGTERM, SIGINT or `POST /v1/quit`.
+    pub drain: Drain,
+    /// Bound on all of that.
     pub drain_timeout: Duration,
     /// Most client connections at a time.
     pub max_clients: usize,
@@ -49,6 +69,7 @@ impl Default for Settings {
                 port: 6380,
             }],
             workers: 1,
+            drain: Drain::default(),
             drain_timeout: Duration::from_secs(10),
             max_clients: 10_000,
         }

@@ -478,6 +478,7 @@ fn share(millionths: u32) -> u64 {
 }
 
 /// Appends a reply as a RESP2 client gets it.
+#[inline]
 pub(super) fn downgrade(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
     match reply {
         b"_\r\n" if shape == Shape::Generic => out.extend_from_slice(b"$-1\r\n"),

@@ -42,6 +42,12 @@ impl Sessions {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// So many have had one: it moves with every session that begins.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// A session has begun.
     pub fn add(&self, id: u64, mailbox: Arc<Mailbox>) {
         self.open.lock().insert(id, mailbox);

@@ -383,7 +383,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 _ => return Ok(Some(true)),
             }
         }
-        let leaving = self.closing || self.client_gone || self.draining.load(Ordering::Acquire);
+        let drained = self.draining.load(Ordering::Acquire) && !self.bound.is_in_transaction();
+        let leaving = self.closing || self.client_gone || drained;
         if leaving && !progress {
             if self.is_settled() {
                 return Ok(Some(true));

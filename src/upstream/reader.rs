@@ -170,6 +170,7 @@ impl Reader {
         self.beside = beside;
         self.fill_late();
         let taken = self.steps(buf);
+        self.answer_refused();
         // Also where the lane ends here: what came before is theirs.
         for session in self.dirty.drain(..) {
             session.wake();
@@ -237,7 +238,11 @@ impl Reader {
         let relays = match &head.op {
             Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Script => true,
             Op::Fill(fill) => fill.held.is_some() || self.filling.is_reading(),
-            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory | Op::Refused(_) => false,
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory => false,
+            Op::Refused(_) => {
+                self.answer_refused();
+                return self.step(buf);
+            }
         };
         if relays && head.given_up {
             self.discard(buf).map_err(broken)
@@ -265,7 +270,7 @@ impl Reader {
             .front()
             .expect("a reply has ended, so a command was pending");
         self.space.prove(head.sent);
-        if is_unready(error.get(1..).unwrap_or_default()) {
+        if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {
             self.outcomes.replies += 1;
@@ -338,7 +343,9 @@ impl Reader {
             }
             Op::Refused(_) => unreachable!("it is taken out before a reply is looked at"),
         }
-        self.answer_refused();
+        if error.is_empty() {
+            return Ok(());
+        }
         self.judge(&error)
     }
 

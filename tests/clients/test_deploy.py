@@ -4,9 +4,11 @@ import copy
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +23,7 @@ SECRET, POD = DOCUMENTS
 SPEC = POD["spec"]
 [SIDECAR] = SPEC["initContainers"]
 CONTAINERFILE = Path("deploy/Containerfile").read_text()
+PROBES = Path("src/admin/probes.rs").read_text()
 PACKAGE = tomllib.loads(Path("Cargo.toml").read_text())["package"]
 
 
@@ -35,6 +38,13 @@ def environment():
             value = SECRET["stringData"][reference["key"]]
         found[variable["name"]] = value
     return found
+
+
+def status(port, path):
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE).status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def seconds(duration):
@@ -78,7 +88,20 @@ def test_nearside_is_a_sidecar_that_only_its_pod_and_the_kubelet_reach():
     assert SIDECAR["ports"] == [{"name": "metrics", "containerPort": 9481}]
     assert given["NEARSIDE_METRICS_LISTEN"] == "0.0.0.0:9481"
     assert POD["metadata"]["annotations"]["prometheus.io/port"] == "9481"
-    assert SPEC["terminationGracePeriodSeconds"] > seconds(given["NEARSIDE_DRAIN_TIMEOUT"])
+
+
+def test_the_pods_end_leaves_time_for_the_application_and_for_the_drain():
+    given = environment()
+    # An application that ends with the pod is served until it has.
+    assert given["NEARSIDE_DRAIN"] == "wait-clients"
+    assert SPEC["terminationGracePeriodSeconds"] >= 2 * seconds(given["NEARSIDE_DRAIN_TIMEOUT"])
+
+
+def test_a_probe_waits_for_what_it_is_told():
+    [patience] = re.findall(r"^const PATIENCE: Duration = Duration::from_secs\((\d+)\);$", PROBES, re.M)
+    assert SIDECAR["livenessProbe"]["timeoutSeconds"] > int(patience)
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert f'"{SIDECAR[probe]["httpGet"]["path"]}"' in PROBES
 
 
 def test_the_program_takes_the_manifests_settings_and_answers_its_probes(tmp_path):
@@ -98,7 +121,15 @@ def test_the_program_takes_the_manifests_settings_and_answers_its_probes(tmp_pat
             address = f"http://127.0.0.1:{port}{get['path']}"
             assert process.poll() is None, log.read_text()
             assert eventually(lambda: urllib.request.urlopen(address, timeout=PATIENCE).status == 200, address)
-        process.terminate()
+        [client] = re.findall(r"listening on 127\.0\.0\.1:(\d+)", log.read_text())
+        with socket.create_connection(("127.0.0.1", client), timeout=PATIENCE) as open_client:
+            process.terminate()
+            assert eventually(lambda: status(port, "/readiness") == 503, "readiness to be false")
+            for probe in ("/startup", "/liveness"):
+                assert status(port, probe) == 200
+            open_client.sendall(b"PING\r\n")
+            # There is no upstream: any answer will do.
+            assert open_client.recv(100)
         assert process.wait(timeout=PATIENCE) == 0
     finally:
         process.kill()

@@ -1,6 +1,6 @@
 //! `[[keyspace]]`: a table a key space, in the file alone.
 
-use super::{DURATION_ABOVE_ZERO, SIZE, Wrong, l1, put};
+use super::{DURATION_ABOVE_ZERO, SIZE, TRUTH, TRUTHS, Wrong, l1, put};
 use crate::config::value;
 use crate::l1::keyspace::DEFAULT;
 use crate::l1::settings::{FieldTtls, Keyspace, WritePolicy};
@@ -41,7 +41,6 @@ impl Row {
     }
 }
 
-const TRUTHS: [(&str, bool); 2] = [("true", true), ("false", false)];
 const WRITE_POLICIES: [(&str, WritePolicy); 2] = [
     ("invalidate", WritePolicy::Invalidate),
     ("write-through", WritePolicy::WriteThrough),
@@ -85,7 +84,7 @@ pub(in crate::config) static TABLE: &[Row] = &[
     Row {
         key: "cache",
         doc: "Whether its keys are put into L1 at all.",
-        expects: "true or false",
+        expects: TRUTH,
         example: None,
         set: |keyspace, text| put(&mut keyspace.cache, value::word(text, &TRUTHS)),
         show: |keyspace| keyspace.cache.to_string(),
@@ -106,7 +105,7 @@ pub(in crate::config) static TABLE: &[Row] = &[
     Row {
         key: "negative",
         doc: "Whether it is kept that there is no such key.",
-        expects: "true or false",
+        expects: TRUTH,
         example: None,
         set: |keyspace, text| put(&mut keyspace.negative, value::word(text, &TRUTHS)),
         show: |keyspace| keyspace.negative.to_string(),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{AUTO, DURATION, Example, Row, Set, put};
+use super::{AUTO, DURATION, Example, Row, Set, TRUTH, TRUTHS, put};
 use crate::config::{address, value};
+use crate::downstream::settings::Drain;
 use crate::proxy::settings::{Causality, Sharing};
 use crate::telemetry::settings::LogFormat;
 
@@ -66,6 +67,20 @@ pub(super) static TABLE: &[Row] = &[
         show: |settings| address::show_port(settings.admin.metrics_listen),
     },
     Row {
+        key: "ready_requires_upstream",
+        doc: "Whether /readiness is false while no shared connection to the upstream is up; a short outage then takes every pod out of service.",
+        expects: TRUTH,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.admin.ready_requires_upstream,
+                value::word(text, &TRUTHS),
+            )
+        }),
+        show: |settings| value::show_word(&settings.admin.ready_requires_upstream, &TRUTHS),
+    },
+    Row {
         key: "workers",
         doc: "Threads that serve clients; auto is the cgroup's CPU limit rounded up, at most 4, and 1 without one.",
         expects: "a whole number from 1 to 64, or auto",
@@ -90,8 +105,22 @@ pub(super) static TABLE: &[Row] = &[
         show: |settings| value::show_word(&settings.telemetry.log, &LOG_FORMATS),
     },
     Row {
+        key: "drain",
+        doc: "After SIGTERM, SIGINT or POST /v1/quit: at-once takes no new connection and ends each client when it has its answers; wait-clients serves all, new ones too, until the last has left.",
+        expects: "one of at-once, wait-clients",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.downstream.drain,
+                value::word(text, &Drain::NAMES),
+            )
+        }),
+        show: |settings| value::show_word(&settings.downstream.drain, &Drain::NAMES),
+    },
+    Row {
         key: "drain_timeout",
-        doc: "How long open sessions get to finish after SIGTERM or SIGINT.",
+        doc: "Bound on all of that; of it, wait-clients leaves the last fifth, 5s at most, for clients that are still there to get their answers.",
         expects: DURATION,
         secret: false,
         example: Example::Default,

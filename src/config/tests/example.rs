@@ -29,7 +29,11 @@ fn example() -> String {
             (Example::Default, Set::Many { .. }) => {
                 ("", format!("{:?}", value.split(", ").collect::<Vec<_>>()))
             }
-            (Example::Default, Set::One(_)) if value.parse::<u64>().is_ok() => ("", value),
+            (Example::Default, Set::One(_))
+                if value.parse::<u64>().is_ok() || value.parse::<bool>().is_ok() =>
+            {
+                ("", value)
+            }
             (Example::Default, Set::One(_)) => ("", format!("{value:?}")),
         };
         writeln!(text, "\n# {}\n{comment}{name} = {value}", row.doc).unwrap();

@@ -377,6 +377,10 @@ fn conflicts() {
             "n.toml:2: idle_timeout: cannot be kept where sharing is dedicated and l1.mode off; use the upstream's own timeout",
         ),
         (
+            "sharing = 'dedicated'\nready_requires_upstream = true\n[l1]\nmode = 'off'",
+            "n.toml:2: ready_requires_upstream: needs a shared connection, and with sharing dedicated and l1.mode off there is none; leave it out",
+        ),
+        (
             "[l1]\nmax_bytes = '64KiB'",
             "n.toml:2: l1.max_bytes: 64KiB is less than l1.max_entry_bytes, which is 256KiB; set that lower too",
         ),

@@ -33,7 +33,12 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) fn any(&self) -> bool {
-        self.pinned || self.watching || self.transaction.is_some()
+        self.pinned || self.is_in_transaction()
+    }
+
+    /// Whether what the client has begun ends only with EXEC, DISCARD or UNWATCH: a drain lets it.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.watching || self.transaction.is_some()
     }
 }
 

@@ -237,6 +237,7 @@ impl Reader {
 }
 
 /// The length of a frame that is whole and the same in both protocols: a bulk, a simple string, an integer.
+#[inline]
 fn whole_plain(buf: &[u8]) -> Option<usize> {
     match buf[0] {
         b'$' => {

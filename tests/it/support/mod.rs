@@ -2,6 +2,7 @@
 //! a client that blocks.
 
 pub mod client;
+pub mod logged;
 pub mod nearside;
 pub mod program;
 pub mod redis;

@@ -50,6 +50,7 @@ impl Nearside {
             admin: admin::settings::Settings {
                 http: None,
                 metrics_listen: None,
+                ..admin::settings::Settings::default()
             },
             telemetry: telemetry::settings::Settings::default(),
         };
