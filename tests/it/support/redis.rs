@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -197,10 +198,20 @@ impl RedisServer {
     }
 }
 
-/// An address on which nobody listens now.
+/// An address on which nobody listens now. Its port is none that the system gives away by itself (from 32768 on): until it is
+/// taken nobody else gets it by chance, but for another test that asks here.
 pub fn free_address() -> SocketAddr {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    free.local_addr().expect("its address")
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    // Processes side by side begin at different places.
+    let from = u16::try_from(std::process::id() % 211).expect("small") * 100;
+    for _ in 0..1000 {
+        let port = 11_000 + (from + ASKED.fetch_add(1, Ordering::Relaxed)) % 21_000;
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no free port");
 }
 
 impl Plan {
