@@ -38,5 +38,5 @@ pub const BREAKER_TRANSITIONS: &str = "nearside_circuit_breaker_transitions_tota
 pub const IN_FLIGHT: &str = "nearside_upstream_requests_in_flight";
 /// Requests refused because too many were in flight.
 pub const OVERLOADED: &str = "nearside_upstream_overloaded_total";
-/// Reads whose lane was lost: sent again, or not for want of budget or time.
+/// Reads whose lane was lost: sent again, or not since too many were.
 pub const RETRIES: &str = "nearside_upstream_retries_total";
