@@ -223,7 +223,7 @@ fn what_is_forced_open_is_not_sent() {
     let mut other = near.session();
     for command in [
         &["GET", "none"][..],
-        &["SET", "k", "w"],
+        &["SET", "none", "w"],
         &["EVAL", "return 1", "0"],
         &["MULTI"],
     ] {
