@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::downstream::drain::{Ending, Stage};
+use crate::downstream::drain::Ending;
 use crate::downstream::pulse::Pulse;
 use crate::downstream::settings::Drain;
 use crate::downstream::switch::Switch;
