@@ -41,7 +41,8 @@ pub(super) fn routes(control: &Arc<Control>) -> Router {
         )
 }
 
-fn json(tree: &Tree) -> Response {
+/// A tree as an answer.
+pub(super) fn json(tree: &Tree) -> Response {
     let body = serde_json::to_string(tree).expect("texts and numbers");
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }

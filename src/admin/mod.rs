@@ -1,39 +1,33 @@
 //! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
 
 mod cache;
+mod metrics;
 mod mode;
 mod probes;
 mod problem;
 mod quit;
 pub mod settings;
+mod upstreams;
 pub mod wait;
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::downstream::drain::{Ending, Stage};
+use crate::downstream::drain::Ending;
 use crate::downstream::pulse::Pulse;
 use crate::downstream::settings::Drain;
 use crate::downstream::switch::Switch;
-use crate::l1::L1;
-use crate::l1::keyspace::Counters;
 use crate::proxy::control::Control;
-use crate::telemetry::names;
-use crate::upstream::breaker::Position;
 use crate::upstream::lanes::Lanes;
 use settings::Settings;
 
@@ -163,148 +157,15 @@ fn all_routes(facts: &Arc<Facts>) -> Router {
         .route("/config", get(|| async move { (config.config)() }))
         .merge(cache::routes(&facts.control))
         .merge(mode::routes(facts))
+        .merge(upstreams::routes(&facts.lanes))
         .merge(quit::routes(facts))
 }
 
 /// What anybody may see.
 fn public_routes(facts: &Arc<Facts>) -> Router {
     let counted = Arc::clone(facts);
-    probes::routes(facts).route("/metrics", get(move || async move { metrics(&counted) }))
-}
-
-/// The Prometheus text format, 0.0.4.
-fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
-    let l1 = facts.lanes.l1();
-    let (entries, bytes) = l1.size();
-    let breaker = match facts.lanes.node().position() {
-        Position::Closed | Position::ForcedClosed => 0,
-        Position::HalfOpen => 1,
-        Position::Open | Position::ForcedOpen => 2,
-    };
-    let counter = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
-    let rows = [
-        (
-            names::HITS,
-            "counter",
-            "Reads answered from memory.",
-            l1.keyspaces().total(|one| counter(&one.hits)),
-        ),
-        (
-            names::MISSES,
-            "counter",
-            "Cacheable reads that went upstream.",
-            l1.keyspaces().total(|one| counter(&one.misses)),
-        ),
-        (
-            names::FILLS,
-            "counter",
-            "Replies put into L1.",
-            l1.keyspaces().total(|one| counter(&one.fills)),
-        ),
-        (
-            names::FILLS_REFUSED,
-            "counter",
-            "Fills refused.",
-            l1.keyspaces().total(Counters::refused),
-        ),
-        (
-            names::INVALIDATIONS,
-            "counter",
-            "Keys named by invalidation pushes.",
-            counter(&l1.counters.invalidations),
-        ),
-        (
-            names::CLEARS,
-            "counter",
-            "Times that L1 was dropped whole.",
-            counter(&l1.counters.clears),
-        ),
-        (
-            names::EVICTIONS,
-            "counter",
-            "Entries evicted.",
-            counter(&l1.counters.evictions),
-        ),
-        (names::ENTRIES, "gauge", "Entries in L1.", entries as u64),
-        (
-            names::BYTES,
-            "gauge",
-            "Accounted bytes of L1.",
-            bytes as u64,
-        ),
-        (
-            names::SESSIONS,
-            "gauge",
-            "Open client sessions.",
-            (facts.sessions)() as u64,
-        ),
-        (
-            names::DRAINING,
-            "gauge",
-            "1 from the time on that SIGTERM, SIGINT or POST /v1/quit has come, else 0.",
-            u64::from(facts.ending.0.stage() > Stage::Serving),
-        ),
-        (
-            names::LANE_UP,
-            "gauge",
-            "Lanes that are up: shared upstream connections, one for each identity and database in use.",
-            facts.lanes.up_count() as u64,
-        ),
-        (
-            names::BREAKER,
-            "gauge",
-            "0 closed, 1 half-open, 2 open.",
-            breaker,
-        ),
-    ];
-    let mut text = String::new();
-    for (name, kind, help, value) in rows {
-        writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
-        )
-        .expect("writing to a string");
-    }
-    lanes(&facts.lanes, &mut text);
-    shadow(l1, &mut text);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
-}
-
-/// Lanes, by whether L1 is on for them.
-fn lanes(lanes: &Lanes, text: &mut String) {
-    let (tracked, untracked) = lanes.tracked();
-    let name = names::LANES;
-    writeln!(
-        text,
-        "# HELP {name} Lanes that are up, by whether the upstream tracks what they read; without that L1 is off for them.\n\
-         # TYPE {name} gauge\n{name}{{tracked=\"true\"}} {tracked}\n{name}{{tracked=\"false\"}} {untracked}"
+    probes::routes(facts).route(
+        "/metrics",
+        get(move || async move { metrics::text(&counted) }),
     )
-    .expect("writing to a string");
-}
-
-/// What shadow mode has counted, for the key spaces that it has.
-fn shadow(l1: &L1, text: &mut String) {
-    let name = names::SHADOW;
-    let mut rows = String::new();
-    for (_, policy, counters) in l1.keyspaces().all() {
-        let counts = [
-            ("same", &counters.same),
-            ("moved", &counters.moved),
-            ("different", &counters.different),
-        ];
-        for (outcome, count) in counts {
-            let (keyspace, count) = (&policy.name, count.load(Ordering::Relaxed));
-            writeln!(
-                rows,
-                "{name}{{cache_type=\"{keyspace}\",outcome=\"{outcome}\"}} {count}"
-            )
-            .expect("writing to a string");
-        }
-    }
-    write!(
-        text,
-        "# HELP {name} Shadow mode: answers that L1 would have given, by what the upstream answered: the same, another with an \
-         invalidation on the way (moved), or another without one (different), which should never be.\n# TYPE {name} counter\n{rows}"
-    )
-    .expect("writing to a string");
 }

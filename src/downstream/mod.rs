@@ -258,6 +258,8 @@ impl Downstream {
                 .handle
                 .spawn(watch_idle(Arc::clone(&shared), timeout));
         }
+        // Also where there are no lanes: their own connections may open the circuit, and nothing else closes it.
+        lanes.watch(&workers[0].handle);
         // Held, so that the lane of clients without AUTH and SELECT is there from the start.
         let mode = lanes.l1().settings().mode;
         let base = if proxy.is_transparent(mode) {

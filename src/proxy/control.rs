@@ -17,6 +17,7 @@ use crate::upstream::mailbox::Mailbox;
 
 pub mod statistics;
 pub mod tree;
+pub mod upstreams;
 
 /// Orders that may wait.
 const WAITING: usize = 1024;

@@ -28,5 +28,15 @@ pub const DRAINING: &str = "nearside_draining";
 pub const LANE_UP: &str = "nearside_lane_up";
 /// The same, by whether the upstream tracks what they read.
 pub const LANES: &str = "nearside_lanes";
-/// 0 closed, 1 half-open, 2 open.
+/// Where a node's circuit breaker stands: 0 lets requests through, 1 probes, 2 lets none through.
 pub const BREAKER: &str = "nearside_circuit_breaker_state";
+/// Whether it stands there by an operator's order.
+pub const BREAKER_FORCED: &str = "nearside_circuit_breaker_forced";
+/// How often it went where, and why.
+pub const BREAKER_TRANSITIONS: &str = "nearside_circuit_breaker_transitions_total";
+/// Requests on lanes that wait for their reply.
+pub const IN_FLIGHT: &str = "nearside_upstream_requests_in_flight";
+/// Requests refused because too many were in flight.
+pub const OVERLOADED: &str = "nearside_upstream_overloaded_total";
+/// Reads whose lane was lost: sent again, or not since too many were.
+pub const RETRIES: &str = "nearside_upstream_retries_total";

@@ -128,13 +128,14 @@ impl Node {
         self.breaker.lock().snapshot(now_ms())
     }
 
-    /// How often the breaker went where, and why.
+    /// How often the breaker went where, and why: all of [`Transition::STEPS`], in that order.
     #[must_use]
-    pub fn transitions(&self) -> Vec<(Position, Cause, u64)> {
+    pub fn transitions(&self) -> [(Position, Cause, u64); Transition::STEPS.len()] {
         let transitions = self.transitions.lock();
-        let all = transitions.iter();
-        all.map(|(&(to, cause), &count)| (to, cause, count))
-            .collect()
+        Transition::STEPS.map(|step| {
+            let count = transitions.get(&step).copied().unwrap_or_default();
+            (step.0, step.1, count)
+        })
     }
 
     /// An operator's order to the breaker; `None` leaves it to itself.

@@ -7,6 +7,8 @@ use crate::resp::encode;
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tree {
+    /// Nothing to tell for now.
+    Null,
     /// A number.
     Number(u64),
     /// A text of ours.
@@ -32,9 +34,16 @@ impl Tree {
         Self::Text(text.to_owned())
     }
 
+    /// A number, if there is one.
+    #[must_use]
+    pub fn number(number: Option<u64>) -> Self {
+        number.map_or(Self::Null, Self::Number)
+    }
+
     /// Appends it in RESP.
     pub fn write(&self, out: &mut Vec<u8>, resp2: bool) {
         match self {
+            Self::Null => encode::nil(out, resp2),
             Self::Number(n) => encode::header(out, b':', *n),
             Self::Text(text) => encode::bulk(out, text.as_bytes()),
             Self::Bytes(bytes) => encode::bulk(out, bytes),
@@ -59,6 +68,7 @@ impl Tree {
 impl Serialize for Tree {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::Null => to.serialize_unit(),
             Self::Number(n) => to.serialize_u64(*n),
             Self::Text(text) => to.serialize_str(text),
             Self::Bytes(bytes) => match std::str::from_utf8(bytes) {
@@ -103,7 +113,8 @@ mod tests {
     #[test]
     fn in_each_form() {
         let tree = Tree::map([
-            ("n", Tree::Number(7)),
+            ("n", Tree::number(Some(7))),
+            ("no", Tree::number(None)),
             (
                 "keys",
                 Tree::List(vec![
@@ -113,15 +124,15 @@ mod tests {
             ),
         ]);
         let json = serde_json::to_string(&tree).expect("JSON");
-        assert_eq!(json, r#"{"n":7,"keys":["kü","\\xff\\\"\\n"]}"#);
+        assert_eq!(json, r#"{"n":7,"no":null,"keys":["kü","\\xff\\\"\\n"]}"#);
         let written = |resp2| {
             let mut out = Vec::new();
             tree.write(&mut out, resp2);
             out
         };
-        let body: &[u8] =
-            b"$1\r\nn\r\n:7\r\n$4\r\nkeys\r\n*2\r\n$3\r\nk\xc3\xbc\r\n$3\r\n\xff\"\n\r\n";
-        assert_eq!(written(true), [b"*4\r\n", body].concat());
-        assert_eq!(written(false), [b"%2\r\n", body].concat());
+        let n: &[u8] = b"$1\r\nn\r\n:7\r\n$2\r\nno\r\n";
+        let keys: &[u8] = b"$4\r\nkeys\r\n*2\r\n$3\r\nk\xc3\xbc\r\n$3\r\n\xff\"\n\r\n";
+        assert_eq!(written(true), [b"*6\r\n", n, b"$-1\r\n", keys].concat());
+        assert_eq!(written(false), [b"%3\r\n", n, b"_\r\n", keys].concat());
     }
 }

@@ -11,8 +11,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Flow, Session};
 use crate::command::{Class, Row};
-use crate::proxy::control::statistics;
-use crate::proxy::control::{Done, NO_FLEET, Scope, Target};
+use crate::proxy::control::{Done, NO_FLEET, Scope, Target, statistics, upstreams};
 use crate::proxy::own::Own;
 use crate::proxy::own::expected::Expect;
 use crate::resp::encode;
@@ -21,7 +20,7 @@ use crate::resp::frame::parse_integer;
 /// Hot keys that are told where no number is given.
 const HOT_KEYS: usize = 20;
 
-const HELP: [&str; 17] = [
+const HELP: [&str; 19] = [
     "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "EXPLAIN <command> [<arg> ...]",
     "    Say where a command would go, which keys it names, and whether its reply",
@@ -37,6 +36,8 @@ const HELP: [&str; 17] = [
     "    as the last of several words, how many nearsides of the fleet were told.",
     "STATS",
     "    Return what the cache has done and holds.",
+    "UPSTREAMS",
+    "    Return how the upstream is, and where its circuit breaker stands.",
     "HELP",
     "    Print this help.",
 ];
@@ -83,6 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             "NEARSIDE|STATS" => statistics::of(&self.l1).write(&mut self.out, self.resp2),
+            "NEARSIDE|UPSTREAMS" => upstreams::of(&self.lanes).write(&mut self.out, self.resp2),
             "NEARSIDE|HOTKEYS" => self.hot_keys(arg(2), args.len()),
             "NEARSIDE|EXPLAIN" => self.explain(request, &args[2..]),
             "NEARSIDE|INVALIDATE" => {

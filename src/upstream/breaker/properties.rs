@@ -187,6 +187,7 @@ fn waits(settings: &Settings, seen: &[Seen]) -> Result<(), TestCaseError> {
         let Some(transition) = one.answer.transition() else {
             continue;
         };
+        prop_assert!(Transition::STEPS.contains(&(transition.to, transition.cause)));
         let loading = matches!(one.event, Event::Probed(Err(Kind::Loading)));
         let wait = match (transition.to, transition.cause) {
             (Position::Open, Cause::Released) => 0,

@@ -142,6 +142,22 @@ pub struct Transition {
     pub at: u64,
 }
 
+impl Transition {
+    /// Where it may go and why: all that there is.
+    pub const STEPS: [(Position, Cause); 10] = [
+        (Position::Closed, Cause::ProbeSucceeded),
+        (Position::Closed, Cause::Released),
+        (Position::Open, Cause::ConsecutiveFailures),
+        (Position::Open, Cause::FailureRate),
+        (Position::Open, Cause::SlowCalls),
+        (Position::Open, Cause::ProbeFailed),
+        (Position::Open, Cause::Released),
+        (Position::HalfOpen, Cause::WaitOver),
+        (Position::ForcedOpen, Cause::Forced),
+        (Position::ForcedClosed, Cause::Forced),
+    ];
+}
+
 /// The answer to a call that asks to go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {

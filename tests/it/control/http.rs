@@ -8,12 +8,22 @@ use crate::coherence::rig::Rig;
 use crate::support::PATIENCE;
 
 pub struct Answer {
-    status: u16,
-    head: String,
+    pub status: u16,
+    pub head: String,
     pub body: serde_json::Value,
 }
 
 pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let (head, body) = exchange(to, method, path, body);
+    Answer {
+        status: head[9..12].parse().expect("a status"),
+        head: head.to_ascii_lowercase(),
+        body: serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {head}\n\n{body}")),
+    }
+}
+
+/// An answer's head and body.
+pub fn exchange(to: SocketAddr, method: &str, path: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(to).expect("the side port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let length = body.len();
@@ -24,11 +34,7 @@ pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    Answer {
-        status: head[9..12].parse().expect("a status"),
-        head: head.to_ascii_lowercase(),
-        body: serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}")),
-    }
+    (head.to_owned(), body.to_owned())
 }
 
 fn rig() -> (Rig, SocketAddr) {

@@ -1,9 +1,11 @@
-//! Cache control: invalidation by hand over RESP and over the side port, statistics, hot keys, EXPLAIN.
+//! Cache control: invalidation by hand over RESP and over the side port, statistics, hot keys, EXPLAIN; and the upstream, with
+//! orders to its circuit breaker.
 
 mod fleet;
 mod http;
 mod invalidate;
 mod nearside;
+mod upstreams;
 
 use crate::coherence::rig::Rig;
 use crate::support::client::Client;
