@@ -95,6 +95,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         lanes: Arc::clone(&lanes),
         control: Arc::clone(&control),
         sessions: Box::new(downstream.session_count()),
+        tasks: Box::new(downstream.task_count()),
         config: Box::new(config),
         switch: downstream.switch(),
         ending: (downstream.ending(), settings.downstream.drain),

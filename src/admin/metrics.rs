@@ -93,6 +93,12 @@ fn plain(facts: &Facts, text: &mut String) {
             (facts.sessions)() as u64,
         ),
         (
+            names::TASKS,
+            "gauge",
+            "Tasks of sessions, lanes and what watches over them.",
+            (facts.tasks)() as u64,
+        ),
+        (
             names::DRAINING,
             "gauge",
             "1 from the time on that SIGTERM, SIGINT or POST /v1/quit has come, else 0.",

@@ -39,6 +39,8 @@ pub struct Facts {
     pub control: Arc<Control>,
     /// Counts open sessions.
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Counts the tasks of sessions and lanes.
+    pub tasks: Box<dyn Fn() -> usize + Send + Sync>,
     /// `/config`'s text, secrets redacted.
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// What changes L1's mode.

@@ -295,6 +295,15 @@ impl Downstream {
         }
     }
 
+    /// Counts the tasks of sessions and lanes.
+    pub fn task_count(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let handles: Vec<Handle> = self.workers.iter().map(|w| w.handle.clone()).collect();
+        move || {
+            let alive = |handle: &Handle| handle.metrics().num_alive_tasks();
+            handles.iter().map(alive).sum()
+        }
+    }
+
     /// Counts open sessions.
     pub fn session_count(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);

@@ -22,6 +22,8 @@ pub const BYTES: &str = "nearside_l1_bytes";
 pub const ENTRIES: &str = "nearside_l1_entries";
 /// Open client sessions.
 pub const SESSIONS: &str = "nearside_sessions";
+/// Tasks of sessions and lanes.
+pub const TASKS: &str = "nearside_tasks";
 /// 1 from the time on that an end was asked for.
 pub const DRAINING: &str = "nearside_draining";
 /// Lanes that are up.

@@ -341,7 +341,7 @@ fn a_node_goes_by_its_address_however_it_is_encoded() {
     let plain = format!("unix:{}", path.display());
     let encoded = plain.replace(' ', "%20").replace('\u{e9}', "%c3%A9");
     let unix = (
-        Address::Unix(PathBuf::from(path)),
+        Address::Unix(path),
         plain.clone(),
         [encoded.replace('/', "%2F").replace(':', "%3A"), encoded],
     );
