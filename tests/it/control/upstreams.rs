@@ -1,7 +1,6 @@
 //! What operators see of the upstream and of its circuit breaker, and what their orders to it do.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nearside::config::Settings;
@@ -341,7 +340,7 @@ fn a_node_goes_by_its_address_however_it_is_encoded() {
     let plain = format!("unix:{}", path.display());
     let encoded = plain.replace(' ', "%20").replace('\u{e9}', "%c3%A9");
     let unix = (
-        Address::Unix(PathBuf::from(path)),
+        Address::Unix(path),
         plain.clone(),
         [encoded.replace('/', "%2F").replace(':', "%3A"), encoded],
     );
