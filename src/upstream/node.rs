@@ -1,4 +1,4 @@
-//! One upstream node, as everything that is connected to it shares it: the circuit [`breaker`], the bound on what is in
+//! One upstream node, as everything that is connected to it shares it: the circuit [breaker](super::breaker), the bound on what is in
 //! flight, the order of handshakes, the budget of retries, and whether it still is the server that it was.
 //!
 //! ```text

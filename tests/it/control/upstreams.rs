@@ -1,7 +1,6 @@
 //! What operators see of the upstream and of its circuit breaker, and what their orders to it do.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nearside::config::Settings;
