@@ -66,9 +66,14 @@ pub struct Client {
 impl Client {
     /// A RESP2 client over TCP.
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"));
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        Self::new(Stream::Tcp(stream))
+        Self::try_connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"))
+    }
+
+    /// The same where nobody may listen.
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(addr)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::new(Stream::Tcp(stream)))
     }
 
     /// A RESP2 client over a Unix socket.
