@@ -72,12 +72,13 @@ fn what_was_answered_last_is_said() {
         )),
         "{line}"
     );
-    drop(free);
-    let line = said(&wait(&[], &["--timeout", "0s", "--http", &silent]), 1);
+    let nobody = "127.0.0.1:1";
+    let line = said(&wait(&[], &["--timeout", "0s", "--http", nobody]), 1);
     assert_eq!(
         line,
-        format!("nearside: not ready after 0s: http://{silent}/readiness refused the connection")
+        format!("nearside: not ready after 0s: http://{nobody}/readiness refused the connection")
     );
+    drop(free);
     for (answer, end) in [
         (&[UNREADY][..], "answered 503: first"),
         (&["garbage"], "answered something that is not HTTP"),

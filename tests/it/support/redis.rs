@@ -3,12 +3,22 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fs, process, thread};
 
 use super::client::Client;
 use super::resp::Value;
 use super::{PATIENCE, TempDir, eventually};
+
+/// A port below those that the system gives away: between its choice and the server's start nobody is given it who asked for
+/// any free one, as the programs under test do.
+fn next_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let of_this_process = u16::try_from(process::id() % 100).expect("below a hundred") * 100;
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
+    20_000 + (of_this_process + next) % 10_000
+}
 
 /// Ends with the value, by its own process handle; and where the tests are killed, with the thread that started it,
 /// which therefore has to be the one that keeps it.
@@ -33,9 +43,10 @@ impl RedisServer {
 
     fn start_program(program: &Path, extra: &[&str]) -> Self {
         for _ in 0..20 {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let addr = free.local_addr().expect("its address");
-            drop(free);
+            let addr = SocketAddr::from(([127, 0, 0, 1], next_port()));
+            if TcpListener::bind(addr).is_err() {
+                continue;
+            }
             if let Some(server) = Self::start_on(program, addr, extra) {
                 return server;
             }
