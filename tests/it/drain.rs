@@ -36,10 +36,12 @@ fn assert_is_closed(client: &mut Client) {
     assert_eq!(end, ErrorKind::UnexpectedEof);
 }
 
-/// A client that has been served.
+/// A client that has been served; the first one may be told that the upstream is not there yet.
 fn served(program: &Program) -> Client {
     let mut client = Client::connect(program.listen);
-    client.must(&["PING"]);
+    eventually("service", || {
+        (!client.call(&["PING"]).is_error()).then_some(())
+    });
     client
 }
 
