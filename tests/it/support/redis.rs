@@ -10,6 +10,7 @@ use std::{fs, thread};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::Client;
+use super::resp::Value;
 use super::{PATIENCE, TempDir, eventually};
 
 /// Ends with the value, by its own process handle; and where the tests are killed, with the thread that started it,
@@ -122,9 +123,15 @@ impl RedisServer {
             // on may be given that very port, and meets itself.
             let answers = |stream: TcpStream| stream.local_addr().is_ok_and(|own| own != addr);
             if TcpStream::connect(addr).is_ok_and(answers) {
-                let info = server.client().call(&["INFO", "server"]);
+                // Another one may be about to end.
+                let info = Client::try_connect(addr).and_then(|mut client| {
+                    client.send(&["INFO", "server"]);
+                    client.try_flush()?;
+                    client.try_read()
+                });
                 let own = format!("process_id:{}\r", server.child.id());
-                if info.text().is_some_and(|text| text.contains(&own)) {
+                let is_own = |info: &Value| info.text().is_some_and(|text| text.contains(&own));
+                if info.as_ref().is_ok_and(is_own) {
                     return Ok(server);
                 }
             }
