@@ -164,6 +164,12 @@ impl Reader {
         (!self.unsettled.is_empty()).then(|| std::mem::take(&mut self.unsettled))
     }
 
+    /// Whether a script was sent whose writes L1 may not have seen, whatever became of it.
+    pub fn awaits_script(&self) -> bool {
+        let script = |pending: &Pending| matches!(pending.op, Op::Script | Op::ScriptEnd);
+        self.pending.iter().any(script)
+    }
+
     /// Takes in what arrived, with the lanes `beside` that were up when it had arrived; the bytes used. What is left is an
     /// incomplete header and comes again with more behind it.
     pub fn take(&mut self, buf: &[u8], beside: Beside) -> Result<usize, LaneEnd> {

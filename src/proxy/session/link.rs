@@ -236,6 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             })
         });
         if came.begun {
+            self.was_told();
             self.settle(came.effects);
         }
         let small = self.lanes.settings().large_reply;
