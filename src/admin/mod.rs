@@ -216,8 +216,20 @@ fn metrics(facts: &Facts) -> impl IntoResponse + use<> {
          # TYPE {name} gauge\n{name}{{tracked=\"true\"}} {tracked}\n{name}{{tracked=\"false\"}} {untracked}"
     )
     .expect("writing to a string");
+    stale(l1, &mut text);
     shadow(l1, &mut text);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// What was served stale, for the key spaces that there are.
+fn stale(l1: &L1, text: &mut String) {
+    let name = names::STALE_SERVED;
+    let help = "Reads answered, while the upstream was lost, with what was true before.";
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter").expect("writing to a string");
+    for (_, policy, counters) in l1.keyspaces().all() {
+        let (keyspace, count) = (&policy.name, counters.stale.load(Ordering::Relaxed));
+        writeln!(text, "{name}{{cache_type=\"{keyspace}\"}} {count}").expect("writing to a string");
+    }
 }
 
 /// What shadow mode has counted, for the key spaces that it has.

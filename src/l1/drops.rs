@@ -120,7 +120,7 @@ impl L1 {
     /// The lane of `space` is gone: nothing of it is true any more.
     pub fn lane_lost(&self, space: &Space) {
         space.silence();
-        self.no_longer_stale(space);
+        self.no_longer_frozen(space);
         if !self.knocked_out(Rule::LaneLoss) {
             self.clear_space(space);
         }

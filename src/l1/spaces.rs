@@ -15,8 +15,8 @@ pub(super) struct Spaces {
     /// Where the search for a free number begins: one that was given back is taken again as late as possible, since a
     /// session may be about to look up in a space whose lane has just ended.
     next: u16,
-    /// Those out of which stale may be served: frozen, or held by a lane beside their own.
-    pub stale: Vec<Arc<Space>>,
+    /// Those that are frozen.
+    pub frozen: Vec<Arc<Space>>,
 }
 
 impl L1 {

@@ -42,7 +42,7 @@ impl Inherited {
 impl Drop for Inherited {
     fn drop(&mut self) {
         if !self.l1.give_up(&self.space) {
-            self.l1.no_longer_stale(&self.space);
+            self.l1.no_longer_frozen(&self.space);
             self.l1.clear_space(&self.space);
         }
     }
@@ -73,7 +73,7 @@ impl L1 {
             return self.lane_lost(space);
         }
         space.freeze();
-        enlist(&mut spaces.stale, space);
+        spaces.frozen.push(Arc::clone(space));
         drop(spaces);
         // What is gathered now is no snapshot with what was gathered before.
         space.note_flush();
@@ -93,12 +93,11 @@ impl L1 {
         if !self.serves_stale() {
             return None;
         }
-        let mut spaces = self.spaces.lock();
+        let _spaces = self.spaces.lock();
         if space.holders.load(Ordering::Acquire) == 0 {
             return None;
         }
         space.holders.fetch_add(1, Ordering::AcqRel);
-        enlist(&mut spaces.stale, space);
         Some(Inherited {
             l1: Arc::clone(self),
             space: Arc::clone(space),
@@ -115,40 +114,22 @@ impl L1 {
             .flatten()
     }
 
-    /// Since when there is something to be served stale: the last proof of life, in milliseconds of the boot clock, of
-    /// the lane that was heard longest ago.
-    #[must_use]
-    pub fn stale_since(&self) -> Option<u64> {
-        let spaces = self.spaces.lock();
-        let each = spaces.stale.iter();
-        each.filter_map(|space| self.true_until(space)).min()
-    }
-
     /// Drops what is frozen of every lane.
-    pub(super) fn drop_frozen(&self) {
+    pub fn drop_frozen(&self) {
         if !self.serves_stale() {
             return;
         }
-        let mut stale = self.spaces.lock().stale.clone();
-        stale.retain(|space| space.is_frozen());
-        for space in stale {
-            self.lane_lost(&space);
+        let frozen = self.spaces.lock().frozen.clone();
+        for space in frozen {
+            self.thaw(&space);
         }
     }
 
-    /// Nothing of `space` is frozen any more; it may still be held beside its lane.
-    pub(super) fn no_longer_stale(&self, space: &Space) {
+    /// Nothing of `space` is frozen any more.
+    pub(super) fn no_longer_frozen(&self, space: &Space) {
         if self.serves_stale() {
             let mut spaces = self.spaces.lock();
-            if space.holders.load(Ordering::Acquire) <= 1 {
-                spaces.stale.retain(|other| other.id != space.id);
-            }
+            spaces.frozen.retain(|other| other.id != space.id);
         }
-    }
-}
-
-fn enlist(stale: &mut Vec<Arc<Space>>, space: &Arc<Space>) {
-    if !stale.iter().any(|other| Arc::ptr_eq(other, space)) {
-        stale.push(Arc::clone(space));
     }
 }

@@ -427,6 +427,19 @@ impl Lanes {
         (tracked, up.len() - tracked)
     }
 
+    /// The time up to which what is served stale at `now` was true, both in milliseconds of the boot clock, if something
+    /// may be; of several lanes, that of the one that was heard longest ago.
+    #[must_use]
+    pub fn stale_since(&self, now: u64) -> Option<u64> {
+        let (_, longest) = self.l1.keyspaces().stale()?;
+        let registry = self.registry.lock();
+        let spaces = registry.current.values().filter_map(|lane| lane.stale());
+        let since = spaces.filter_map(|space| self.l1.true_until(&space));
+        since
+            .filter(|since| now.saturating_sub(*since) <= longest)
+            .min()
+    }
+
     /// Which lanes are up beside one.
     pub(super) fn beside(&self, lane: &Arc<Lane>) -> Beside {
         if self.up_count() == 1 {

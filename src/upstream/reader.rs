@@ -312,7 +312,10 @@ impl Reader {
             Op::Exec(block) => self.answered_write(&block.keys),
             // Only this lane's pushes come before the reply of the marker behind it.
             Op::Script => {
-                if self.beside != Beside::Nobody {
+                if self.beside == Beside::Nobody {
+                    // Nobody hears of its writes on behalf of a lane that is lost.
+                    self.l1.drop_frozen();
+                } else {
                     self.l1.close();
                     self.unsettled.closures += 1;
                 }
