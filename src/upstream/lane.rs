@@ -306,6 +306,12 @@ impl Lane {
         }
     }
 
+    /// The error that commands would be refused with for the upstream's sake, if they were submitted now.
+    #[must_use]
+    pub fn turns_away(&self) -> Option<String> {
+        self.unavailable().or_else(|| self.lanes.node().refusal())
+    }
+
     /// Queues commands of one session in order: their bytes, and what is to be done with their replies. Where the lane is
     /// down, its circuit open or too much in flight, each is answered with an error; at once, or, if it comes `behind` replies
     /// to come, in its turn. Both are taken out; the buffers stay the caller's.

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
 use super::reads::Asked;
+use crate::resp::encode;
 use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::Seat;
 
@@ -49,6 +50,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let counters = self.l1.keyspaces().counters(keyspace);
         counters.stale.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Answers so many commands, writes among them, with the error that the lane would refuse them with, if it would:
+    /// before they are announced, since what they name is then still true.
+    pub(super) fn turns_writes_away(&mut self, commands: usize) -> bool {
+        if !self.l1.serves_stale() || !self.lane_idle() {
+            return false;
+        }
+        let error = self.seat.as_ref().and_then(|seat| seat.turns_away());
+        let Some(error) = error else {
+            return false;
+        };
+        for _ in 0..commands {
+            encode::error(&mut self.out, &error);
+        }
         true
     }
 
