@@ -185,8 +185,14 @@ impl<'a> Driver<'a> {
     fn ages(&self, now: u64) -> bool {
         let stale = self.lane.lanes().l1().keyspaces().stale();
         let third = stale.map(|(shortest, _)| (shortest / 3).max(STALE_PROBE));
-        let since = self.lane.space().proof().map(|proof| now.saturating_sub(proof));
-        third.zip(since).is_some_and(|(third, since)| since >= third)
+        let since = self
+            .lane
+            .space()
+            .proof()
+            .map(|proof| now.saturating_sub(proof));
+        third
+            .zip(since)
+            .is_some_and(|(third, since)| since >= third)
     }
 
     /// Answers who has waited too long; ends a lane that does not answer any more.

@@ -7,6 +7,8 @@ use nearside::config::Settings;
 use nearside::l1::settings::{Keyspace, Settings as L1Settings};
 use nearside::upstream::breaker::Forced;
 
+use crate::control::field;
+use crate::control::http::{ask, exchange};
 use crate::support::client::{Client, Protocol};
 use crate::support::eventually;
 use crate::support::nearside::Nearside;
@@ -407,7 +409,9 @@ fn a_circuit_forced_open() {
     assert!(old(&mut session, "kept:1"));
     assert!(stage.near.running().lane_is_up());
     stage.server.client().must(&["SET", "kept:2", "new"]);
-    eventually("the push", || get(&mut session, "kept:2").is_none().then_some(()));
+    eventually("the push", || {
+        get(&mut session, "kept:2").is_none().then_some(())
+    });
     stage.near.running().node().force(None);
     eventually("the new value", || {
         (get(&mut session, "kept:2").as_deref() == Some("new")).then_some(())
@@ -443,9 +447,9 @@ fn it_is_counted_and_told() {
     stage.hold(&mut session, &["kept:1"]);
     let told = |session: &mut Client| {
         let stats = session.must(&["NEARSIDE", "STATS"]);
-        let field = |path: &[&str]| crate::control::field(&stats, path).clone();
-        let counts = [&["stale"][..], &["keyspaces", "kept", "stale"]].map(field);
-        (counts, field(&["stale_service"]))
+        let paths = [&["stale"][..], &["keyspaces", "kept", "stale"]];
+        let counts = paths.map(|path| field(&stats, path).clone());
+        (counts, field(&stats, &["stale_service"]).clone())
     };
     let pair = |name: &str, value: Value| (Value::Bulk(name.into()), value);
     let no = Value::Map(vec![pair("possible", Value::Bulk(b"no".to_vec()))]);
@@ -455,19 +459,18 @@ fn it_is_counted_and_told() {
     let (counts, service) = told(&mut session);
     assert_eq!(counts, [Value::Int(1), Value::Int(1)]);
     let yes = pair("possible", Value::Bulk(b"yes".to_vec()));
-    let age = crate::control::field(&service, &["age_ms"]);
+    let age = field(&service, &["age_ms"]);
     assert!(matches!(age, Value::Int(0..)), "{service:?}");
     assert_eq!(service, Value::Map(vec![yes, pair("age_ms", age.clone())]));
     let http = stage.near.running().http().expect("a side port");
-    let ask = |path| crate::control::http::ask(http, "GET", path, "");
-    let metrics = ask("/metrics").text;
+    let metrics = exchange(http, "GET", "/metrics", "");
     for line in [
         "nearside_cache_stale_served_total{cache_type=\"kept\"} 1\n",
         "nearside_cache_stale_served_total{cache_type=\"default\"} 0\n",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
-    let stats = ask("/v1/cache/stats").body;
+    let stats = ask(http, "GET", "/v1/cache/stats", "").body;
     assert_eq!(stats["stale_service"]["possible"], "yes");
     assert_eq!(stats["keyspaces"]["kept"]["stale"], 1);
 }

@@ -423,9 +423,7 @@ impl Source<'_> {
     fn answer(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
         let read = match asked.wanted {
             Wanted::Values => return self.answer_values(asked, out),
-            Wanted::Reply(row) => self
-                .l1
-                .reply(row.name, asked.first_key()?, asked.rest()),
+            Wanted::Reply(row) => self.l1.reply(row.name, asked.first_key()?, asked.rest()),
             Wanted::Value => self.l1.value(&asked.request[asked.args[1].clone()]),
         };
         let shape = self.resp2.then(|| asked.shape());

@@ -13,7 +13,8 @@ pub struct Answer {
     pub body: serde_json::Value,
 }
 
-pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+/// Status line, header and body of an answer.
+pub fn exchange(to: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(to).expect("the side port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let length = body.len();
@@ -23,6 +24,11 @@ pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     stream.write_all(request.as_bytes()).expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let answer = exchange(to, method, path, body);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     Answer {
         status: head[9..12].parse().expect("a status"),
