@@ -72,7 +72,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let fleet = member
         .clone()
         .map(|member| Box::new(member) as Box<dyn Fleet>);
-    let (control, orders) = Control::new(&l1, fleet);
+    let (control, orders) = Control::new(&lanes, fleet);
     let downstream = Downstream::start(
         &settings.downstream,
         &settings.proxy,
@@ -156,6 +156,13 @@ impl Running {
         self.l1
             .keyspaces()
             .total(|one| one.hits.load(Ordering::Relaxed))
+    }
+
+    /// Reads served stale so far.
+    #[must_use]
+    pub fn stale_served(&self) -> u64 {
+        let keyspaces = self.l1.keyspaces();
+        keyspaces.total(|one| one.stale.load(Ordering::Relaxed))
     }
 
     /// Replies put into L1 so far.

@@ -24,7 +24,7 @@ const HOT_KEYS: usize = 20;
 pub(super) fn routes(control: &Arc<Control>) -> Router {
     let [invalidating, counting, sampling] = [(); 3].map(|()| Arc::clone(control));
     let invalidate = move |body| async move { invalidate(&invalidating, body).await };
-    let stats = move || async move { json(&statistics::of(counting.l1())) };
+    let stats = move || async move { json(&statistics::of(counting.lanes(), now_ms())) };
     let hot_keys = move |uri: Uri| async move { hot_keys(&sampling, &uri) };
     Router::new()
         .route(

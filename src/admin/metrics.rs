@@ -27,6 +27,7 @@ pub(super) fn text(facts: &Facts) -> impl IntoResponse + use<> {
     )
     .expect("writing to a string");
     upstream(facts.lanes.node(), &mut text);
+    stale(facts.lanes.l1(), &mut text);
     shadow(facts.lanes.l1(), &mut text);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
@@ -188,6 +189,17 @@ fn upstream(node: &Node, text: &mut String) {
 fn escaped(value: &str) -> String {
     let value = value.replace('\\', r"\\").replace('"', "\\\"");
     value.replace('\n', r"\n")
+}
+
+/// What was served stale, for the key spaces that there are.
+fn stale(l1: &L1, text: &mut String) {
+    let name = names::STALE_SERVED;
+    let help = "Reads answered, while the upstream was lost, with what was true before.";
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter").expect("writing to a string");
+    for (_, policy, counters) in l1.keyspaces().all() {
+        let (keyspace, count) = (&policy.name, counters.stale.load(Ordering::Relaxed));
+        writeln!(text, "{name}{{cache_type=\"{keyspace}\"}} {count}").expect("writing to a string");
+    }
 }
 
 /// What shadow mode has counted, for the key spaces that it has.

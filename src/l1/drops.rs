@@ -105,9 +105,11 @@ impl L1 {
         self.drops.load(Ordering::Acquire)
     }
 
-    /// No hits for anyone until the matching [`Self::open`].
+    /// No hits for anyone until the matching [`Self::open`]. What is frozen is dropped: no marker will show that it has
+    /// seen what this is for.
     pub fn close(&self) {
         self.closed.fetch_add(1, Ordering::AcqRel);
+        self.drop_frozen();
     }
 
     /// Ends `n` closures.
@@ -118,6 +120,7 @@ impl L1 {
     /// The lane of `space` is gone: nothing of it is true any more.
     pub fn lane_lost(&self, space: &Space) {
         space.silence();
+        self.no_longer_frozen(space);
         if !self.knocked_out(Rule::LaneLoss) {
             self.clear_space(space);
         }

@@ -72,6 +72,8 @@ pub struct Counters {
     pub hits: AtomicU64,
     /// Cacheable reads that went upstream.
     pub misses: AtomicU64,
+    /// Reads answered with what was held when the upstream was lost; not among the hits.
+    pub stale: AtomicU64,
     /// Replies put in.
     pub fills: AtomicU64,
     /// Replies not put in, by [`Refusal`].
@@ -99,6 +101,8 @@ pub struct Keyspaces {
     policies: Box<[Keyspace]>,
     counters: Box<[Counters]>,
     any_written_through: bool,
+    /// Of those that serve stale at all, the shortest and the longest time, in milliseconds.
+    stale: Option<(u64, u64)>,
 }
 
 impl Keyspaces {
@@ -111,7 +115,10 @@ impl Keyspaces {
         });
         let counters = policies.iter().map(|_| Counters::default()).collect();
         let through = |policy: &Keyspace| policy.write_policy == WritePolicy::WriteThrough;
+        let stale = policies.iter().map(Keyspace::stale_ms);
+        let stale = stale.filter(|&ms| ms > 0);
         Self {
+            stale: stale.clone().min().zip(stale.max()),
             any_written_through: policies.iter().any(through),
             policies: policies.into_boxed_slice(),
             counters,
@@ -133,6 +140,13 @@ impl Keyspaces {
     #[must_use]
     pub fn any_written_through(&self) -> bool {
         self.any_written_through
+    }
+
+    /// The shortest and the longest time for which one serves stale, in milliseconds; `None` where none does.
+    #[inline]
+    #[must_use]
+    pub fn stale(&self) -> Option<(u64, u64)> {
+        self.stale
     }
 
     /// The longest reply that any of them keeps.

@@ -13,12 +13,16 @@
 //! have been read: [`Settling`] is held by those markers, and the last one to go ends the count. Only where the lane
 //! that carried the write is the only one does the write's own reply suffice.
 //!
+//! A lane that is lost takes what it has filled with it, or leaves it *frozen*, where a key space has `serve_stale`, see
+//! `stale.rs`.
+//!
 //! Locks: each shard is one mutex, held for one look-up, one insert or one drop and never across an
 //! await: a hit takes that one at most, up to 16 hits of a pipeline take each lock once (`run.rs`), and a session whose
 //! mailbox is empty takes no other, save that of the hot keys for one read in 32. What must be seen together is under
 //! it: an entry, the count of writes in flight for its key, and the moving on of its key's number (`generations.rs`). A fill is refused under the same lock under which a write is announced, so
 //! one of the two always sees the other. No thread holds two shards' locks. The logs' (`by_hand.rs`,
-//! `space.rs`) are taken last, for one step; that of the mode asked for first, and held while the shards are emptied.
+//! `space.rs`) and that of the spaces are taken last, for one step; that of the mode asked for first, and held while the
+//! shards are emptied.
 //!
 //! Atomics, each a single one read on its own, and what makes that enough:
 //!
@@ -30,6 +34,7 @@
 //! | a key's number | every drop of it, with the drop | a plain read, together with what is held, under the lock; its fill, under the lock. A reply that hangs on the key further: its fill *before* it asks for writes in flight, a hit at the look-up |
 //! | the number of all | a drop of everything, *after* it | the same plain reads: an entry that is found was not dropped yet, so the number is still to move |
 //! | `closed`, a space's proof, whether it is tracked, the mode | at any time | a hit, once: one that overlaps a change is concurrent with it, and may count as before it |
+//! | whether a space is frozen | its lane, when it is lost and before it is up again; who drops what is frozen | a read, once, that found it true no longer ago than it may be; as with `closed`. Freezing, and a closure's drop of all that is frozen, take the spaces' lock, so that one of the two sees the other |
 //! | the share | an operator, *before* the drop of everything | a fill; one that has seen the share as it was has the epoch against it |
 //!
 //! Releases and acquires pair on each of these alone; what is under a lock needs neither. `tests/interleavings` builds
@@ -65,6 +70,8 @@ mod shard;
 #[cfg(test)]
 mod snapshot_tests;
 mod space;
+mod spaces;
+mod stale;
 mod store;
 
 pub use by_hand::{Epoch, Known, Walk};
@@ -75,4 +82,5 @@ pub use rules::{Rule, RuleSet};
 pub use settling::{Reach, Settling, Unsettled};
 pub use shard::Kept;
 pub use space::Space;
+pub use stale::Inherited;
 pub use store::{AHEAD, Bar, Counters, Cursor, L1, Lookup};

@@ -81,6 +81,20 @@ pub struct Keyspace {
     pub write_policy: WritePolicy,
     /// Whether its hashes' fields may end one by one.
     pub hash_field_ttls: FieldTtls,
+    /// While the upstream is lost, what was true then is served for this long after the last proof of life; zero for
+    /// never.
+    pub serve_stale: Duration,
+}
+
+impl Keyspace {
+    /// How long it serves stale, in milliseconds; 0 for never.
+    #[must_use]
+    pub fn stale_ms(&self) -> u64 {
+        if !self.cache {
+            return 0;
+        }
+        u64::try_from(self.serve_stale.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// L1's settings.
@@ -100,6 +114,8 @@ pub struct Settings {
     pub max_entry_bytes: usize,
     /// When a key is filled; of keys in no key space.
     pub admit: Admit,
+    /// How long what was held is served while the upstream is lost, zero for never; of keys in no key space.
+    pub serve_stale: Duration,
     /// How often, at most, an upstream that evicts by last use is told of a key that is served; zero for never.
     pub touch_interval: Duration,
     /// Named patterns of keys with policies of their own; the first that matches holds.
@@ -124,6 +140,7 @@ impl Settings {
             admit: self.admit,
             write_policy: WritePolicy::Invalidate,
             hash_field_ttls: FieldTtls::Possible,
+            serve_stale: self.serve_stale,
         }
     }
 }
@@ -138,6 +155,7 @@ impl Default for Settings {
             entry_max_ttl: Duration::from_secs(60),
             max_entry_bytes: 256 << 10,
             admit: Admit::SecondRead,
+            serve_stale: Duration::ZERO,
             touch_interval: Duration::from_secs(60),
             keyspaces: Vec::new(),
             module_reads: Vec::new(),

@@ -1,6 +1,6 @@
 //! The part of L1 that one lane fills: whose entries they are, and whether that lane is heard.
 
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::sync::Mutex;
 
@@ -14,6 +14,10 @@ pub struct Space {
     pub(super) id: u16,
     /// Send time of the newest answered command of the lane, plus one; 0 while the lane is not up.
     proof: AtomicU64,
+    /// What that was when its lane was lost, while what it holds is kept for that time; else 0.
+    frozen: AtomicU64,
+    /// Its lane, until that has ended, and lanes that serve stale out of it; changed under the lock of the spaces.
+    pub(super) holders: AtomicU32,
     used: AtomicBool,
     served: AtomicBool,
     /// The server tracks what the lane reads.
@@ -38,6 +42,8 @@ impl Space {
         Self {
             id,
             proof: AtomicU64::new(0),
+            frozen: AtomicU64::new(0),
+            holders: AtomicU32::new(1),
             used: AtomicBool::new(false),
             served: AtomicBool::new(false),
             tracked: AtomicBool::new(true),
@@ -61,8 +67,26 @@ impl Space {
         self.proof.load(Ordering::Acquire).checked_sub(1)
     }
 
+    /// Its lane is not up, and nothing of it is kept.
     pub(super) fn silence(&self) {
         self.proof.store(0, Ordering::Release);
+        self.frozen.store(0, Ordering::Release);
+    }
+
+    /// Its lane is not up; what it holds is kept, and was true at the last proof of life.
+    pub(super) fn freeze(&self) {
+        let proof = self.proof.swap(0, Ordering::AcqRel);
+        self.frozen.store(proof, Ordering::Release);
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire) > 0
+    }
+
+    /// Until when all that it holds was true for certain: the last proof of life, also of a lane that was lost since.
+    pub(super) fn last_proof(&self) -> Option<u64> {
+        let frozen = self.frozen.load(Ordering::Acquire);
+        frozen.checked_sub(1).or_else(|| self.proof())
     }
 
     /// Says whether the server tracks what the lane reads; where it does not, there are neither fills nor hits.

@@ -2,9 +2,7 @@
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use crate::sync::Mutex;
 use foldhash::fast::RandomState;
@@ -19,6 +17,7 @@ use super::modes::Modes;
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
 use super::shard::{Kept, Shard};
+use super::spaces::Spaces;
 use super::{Rule, RuleSet, Space};
 use crate::resp::downgrade::{Downgrade, Shape};
 use crate::resp::frame::FrameWalker;
@@ -96,15 +95,6 @@ impl Cursor {
     }
 }
 
-/// The numbers of the live spaces.
-#[derive(Debug, Default)]
-struct Spaces {
-    live: HashSet<u16>,
-    /// Where the search for a free one begins: one that was given back is taken again as late as possible, since a
-    /// session may be about to look up in a space whose lane has just ended.
-    next: u16,
-}
-
 /// The near cache of the whole process: entries of all identities and databases under one bound.
 #[derive(Debug)]
 pub struct L1 {
@@ -118,7 +108,7 @@ pub struct L1 {
     pub(super) epoch: AtomicU64,
     pub(super) by_hand: Log,
     pub(super) generations: Generations,
-    spaces: Mutex<Spaces>,
+    pub(super) spaces: Mutex<Spaces>,
     pub(super) keyspaces: Keyspaces,
     pub(super) modes: Modes,
     /// Keys whose hash, in its lowest 32 bits, is below this are cached.
@@ -234,29 +224,6 @@ impl L1 {
 
     pub(super) fn shard_of(&self, hash: u64) -> usize {
         usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)
-    }
-
-    /// A space of its own for a lane, empty.
-    ///
-    /// # Panics
-    /// Above 65,535 live spaces, far beyond what `max_lanes` lets through.
-    #[must_use]
-    pub fn add_space(&self) -> Arc<Space> {
-        let mut spaces = self.spaces.lock();
-        let from = spaces.next;
-        let id = (0..=u16::MAX)
-            .map(|n| from.wrapping_add(n))
-            .find(|id| !spaces.live.contains(id))
-            .expect("max_lanes bounds the spaces");
-        spaces.live.insert(id);
-        spaces.next = id.wrapping_add(1);
-        Arc::new(Space::new(id))
-    }
-
-    /// Drops what is in a space whose lane has ended for good.
-    pub fn remove_space(&self, space: &Space) {
-        self.lane_lost(space);
-        self.spaces.lock().live.remove(&space.id);
     }
 
     /// Whether hits of `space` may be served at `now`: L1 is on, not closed, and the upstream was heard from lately.
@@ -389,6 +356,10 @@ impl L1 {
     /// read can be put in.
     #[must_use]
     pub fn held(&self, space: &Space, hash: u64, key: &[u8], now: u64) -> Option<Held> {
+        // What is frozen was tracked for a connection that is gone.
+        if space.is_frozen() {
+            return None;
+        }
         let shard = self.shard(hash).lock();
         let until = shard.known_until(space.id, hash, key, now)?;
         let generation = self.generations.of(hash);

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::command;
 use crate::l1::{Known, L1, Walk, glob};
 use crate::resp::request::{RequestScanner, Scanned};
+use crate::upstream::lanes::Lanes;
 use crate::upstream::mailbox::Mailbox;
 
 pub mod statistics;
@@ -69,7 +70,7 @@ pub const NO_FLEET: &str =
 
 /// See the module's header.
 pub struct Control {
-    l1: Arc<L1>,
+    lanes: Arc<Lanes>,
     fleet: Option<Box<dyn Fleet>>,
     orders: mpsc::Sender<Order>,
 }
@@ -95,19 +96,29 @@ pub struct Orders(mpsc::Receiver<Order>);
 pub type Ordered = oneshot::Receiver<Result<Done, String>>;
 
 impl Control {
-    /// Of this L1, with the way to the fleet, if there is one.
+    /// Of the L1 of these lanes, with the way to the fleet, if there is one.
     #[must_use]
-    pub fn new(l1: &Arc<L1>, fleet: Option<Box<dyn Fleet>>) -> (Arc<Self>, Orders) {
+    pub fn new(lanes: &Arc<Lanes>, fleet: Option<Box<dyn Fleet>>) -> (Arc<Self>, Orders) {
         let (orders, waiting) = mpsc::channel(WAITING);
-        let l1 = Arc::clone(l1);
-        let control = Arc::new(Self { l1, fleet, orders });
+        let lanes = Arc::clone(lanes);
+        let control = Arc::new(Self {
+            lanes,
+            fleet,
+            orders,
+        });
         (control, Orders(waiting))
     }
 
     /// The L1 that it controls.
     #[must_use]
     pub fn l1(&self) -> &Arc<L1> {
-        &self.l1
+        self.lanes.l1()
+    }
+
+    /// The lanes that fill it.
+    #[must_use]
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Whether there is a fleet.
@@ -120,8 +131,8 @@ impl Control {
     #[must_use]
     pub fn drop_now(&self, target: &Target) -> Option<u64> {
         match target {
-            Target::Keys(keys) => Some(keys.iter().map(|key| self.l1.drop_by_hand(key)).sum()),
-            Target::All => Some(self.l1.clear_by_hand()),
+            Target::Keys(keys) => Some(keys.iter().map(|key| self.l1().drop_by_hand(key)).sum()),
+            Target::All => Some(self.l1().clear_by_hand()),
             Target::Patterns(_) => None,
         }
     }
@@ -135,9 +146,9 @@ impl Control {
             return 0;
         };
         let fits = |key: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern, key));
-        self.l1.begin_drop_by_pattern();
+        self.l1().begin_drop_by_pattern();
         let (mut walk, mut dropped) = (Walk::default(), 0);
-        while let Some(known) = self.l1.walk(&mut walk) {
+        while let Some(known) = self.l1().walk(&mut walk) {
             for known in known {
                 dropped += self.drop_fitting(&known, &fits);
             }
@@ -150,12 +161,12 @@ impl Control {
     /// of them, and is cleared away when it is next looked up.
     fn drop_fitting(&self, known: &Known, fits: &impl Fn(&[u8]) -> bool) -> u64 {
         match known {
-            Known::Value(key) if fits(key) => self.l1.drop_named(key),
+            Known::Value(key) if fits(key) => self.l1().drop_named(key),
             Known::Value(_) => 0,
             Known::Reply(request) => keys_of(request)
                 .into_iter()
                 .filter(|key| fits(key))
-                .map(|key| self.l1.drop_named(key))
+                .map(|key| self.l1().drop_named(key))
                 .sum(),
         }
     }

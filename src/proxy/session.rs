@@ -9,6 +9,7 @@
 //! | goes through the requests in hand | `requests`, or `streaming` where they are passed on before they are whole |
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
 //! | looks reads up, now or when their turn comes | `reads`, `ahead`, `partial` for an MGET with some keys missing |
+//! | answers reads while the upstream is lost | `stale` |
 //! | sends those that miss, as fills where that pays | `fills` |
 //! | sends reads again that were lost with their lane | `again` |
 //! | sends transactions that fit the lane | `block` |
@@ -67,6 +68,7 @@ mod reads;
 mod requests;
 mod route;
 mod spare;
+mod stale;
 mod streaming;
 
 /// Bytes read at a time, from the client or from an own connection.
@@ -159,6 +161,10 @@ pub struct Session<S> {
     /// Fenced until so many lane replies have ended.
     fenced_until: u64,
     fences_answered: u64,
+    /// It has sent a script down a lane, of whose writes nothing is known before the reply.
+    ran_script: bool,
+    /// Until this time, in milliseconds of the boot clock, it may have been told what its lane had not shown.
+    told: u64,
     deferred: Vec<Deferred>,
     /// Bytes of their requests.
     deferred_bytes: usize,
@@ -262,6 +268,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fences_raised: 0,
             fenced_until: 0,
             fences_answered: 0,
+            ran_script: false,
+            told: 0,
             deferred: Vec::new(),
             deferred_bytes: 0,
             partial: None,

@@ -4,6 +4,8 @@
 pub const HITS: &str = "nearside_l1_hits_total";
 /// Cacheable reads that went upstream.
 pub const MISSES: &str = "nearside_l1_misses_total";
+/// Reads served stale while the upstream was lost, by key space.
+pub const STALE_SERVED: &str = "nearside_cache_stale_served_total";
 /// Replies put into L1.
 pub const FILLS: &str = "nearside_l1_fills_total";
 /// Fills refused.

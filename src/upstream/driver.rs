@@ -23,6 +23,8 @@ use crate::l1::settings::Mode;
 const READ_CHUNK: usize = 64 * 1024;
 /// How long a replica in the place of a primary is put up with, in milliseconds.
 const AGAIN: u64 = 1000;
+/// The least time between two signs of life that are asked for on behalf of stale service alone, in milliseconds.
+const STALE_PROBE: u64 = 1000;
 /// Bytes waiting for one client above which the reader waits for it.
 const CLIENT_WINDOW: usize = 1 << 20;
 
@@ -170,11 +172,27 @@ impl<'a> Driver<'a> {
             .iter()
             .any(|pending| matches!(pending.op, Op::Probe));
         let cut = lanes.node().is_cut();
-        if quiet && !probing && !cut && lanes.l1().mode() != Mode::Off && space.take_used() {
+        let asks = || lanes.l1().mode() != Mode::Off && (space.take_used() || self.ages(now));
+        if quiet && !probing && !cut && asks() {
             self.send_ours(b"*1\r\n$5\r\nHELLO\r\n", [Op::Probe], now);
         }
         self.touch(now);
         None
+    }
+
+    /// Whether what is held has to be shown to be true although nobody reads it, since it may be served stale for no longer
+    /// than so long after.
+    fn ages(&self, now: u64) -> bool {
+        let stale = self.lane.lanes().l1().keyspaces().stale();
+        let third = stale.map(|(shortest, _)| (shortest / 3).max(STALE_PROBE));
+        let since = self
+            .lane
+            .space()
+            .proof()
+            .map(|proof| now.saturating_sub(proof));
+        third
+            .zip(since)
+            .is_some_and(|(third, since)| since >= third)
     }
 
     /// Answers who has waited too long; ends a lane that does not answer any more.

@@ -34,7 +34,7 @@ use super::pending::refuse_in_turn;
 use super::reader::{LaneEnd, Reader, Surroundings};
 use super::settings::{Credentials, Retry};
 use super::{Attempt, Op, Pending, refuse};
-use crate::l1::{Reach, Read, Settling, Space};
+use crate::l1::{Inherited, Reach, Read, Settling, Space};
 
 /// How long until a lane that was refused is tried again.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
@@ -91,6 +91,8 @@ pub struct Lane {
     key: LaneKey,
     lanes: Arc<Lanes>,
     space: Arc<Space>,
+    /// What the lane held whose place it has taken, until it is up itself.
+    before: Mutex<Option<Inherited>>,
     flights: Arc<Flights>,
     queue: Mutex<Queue>,
     /// Bytes in the queue.
@@ -127,6 +129,7 @@ impl Lane {
         Self {
             key,
             space: lanes.l1().add_space(),
+            before: Mutex::new(None),
             flights: Arc::default(),
             lanes,
             queue: Mutex::new(queue),
@@ -178,6 +181,43 @@ impl Lane {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.queue.lock().standing == Standing::Up
+    }
+
+    /// The space out of which reads may be served stale, while the upstream is lost to it or its circuit is open.
+    #[must_use]
+    pub fn stale(&self) -> Option<Arc<Space>> {
+        let lost = match self.queue.lock().standing {
+            Standing::Connecting | Standing::Down { .. } => true,
+            Standing::Up => self.lanes.node().is_cut(),
+            // What its user may read is not known, or it has ended.
+            Standing::Refused { .. } | Standing::Closed => false,
+        };
+        // What another lane has taken the place of is that one's to serve.
+        if !lost || self.is_retired() {
+            return None;
+        }
+        let before = self.before.lock();
+        let space = before.as_ref().map_or(&self.space, Inherited::space);
+        Some(Arc::clone(space))
+    }
+
+    /// Drops what would be served stale.
+    pub fn drop_stale(&self) {
+        self.drop_inherited();
+        self.lanes.l1().thaw(&self.space);
+    }
+
+    fn drop_inherited(&self) {
+        // Not under the lock: it takes those of L1.
+        let before = self.before.lock().take();
+        drop(before);
+    }
+
+    /// Takes the place of `late`, and what that one has held, until it is up itself.
+    pub(super) fn succeed(&self, late: &Self) {
+        let older = late.before.lock().take();
+        let held = older.or_else(|| self.lanes.l1().inherit(&late.space));
+        *self.before.lock() = held;
     }
 
     /// Whether the upstream does not let us in as a lane, so that sessions need own connections.
@@ -264,6 +304,12 @@ impl Lane {
             Standing::Down { reason } => Some(self.lanes.error(reason)),
             _ => None,
         }
+    }
+
+    /// The error that commands would be refused with for the upstream's sake, if they were submitted now.
+    #[must_use]
+    pub fn turns_away(&self) -> Option<String> {
+        self.unavailable().or_else(|| self.lanes.node().refusal())
     }
 
     /// Queues commands of one session in order: their bytes, and what is to be done with their replies. Where the lane is
@@ -417,6 +463,7 @@ impl Lane {
     /// Connects, drives, and connects again, until it is no longer needed.
     pub async fn run(self: Arc<Self>) {
         self.live().await;
+        self.drop_inherited();
         self.lanes.l1().remove_space(&self.space);
         self.lanes.ended();
     }
@@ -542,6 +589,7 @@ impl Lane {
             tracing::warn!(upstream = %address, reason, "no lane: L1 is off, each session gets a connection of its own");
         }
         self.refused.store(true, Ordering::Release);
+        self.drop_stale();
         self.fail_queued(&self.lanes.error(reason));
     }
 
@@ -599,6 +647,8 @@ impl Lane {
             slow_after: lanes.node().slow_after(),
         };
         let reader = Reader::new(surroundings, hello.role.clone());
+        // Nothing from before is seen by anyone who sees this lane.
+        self.drop_stale();
         // Before anything is sent: whoever then sees a write acknowledged also sees this lane.
         lanes.went_up(self, hello);
         self.stand(Standing::Up);
@@ -607,8 +657,13 @@ impl Lane {
         let mut driver = Driver::new(self, stream, reader, generation);
         let end = poll_fn(|cx| driver.poll(cx)).await;
         driver.tell_outstanding(0);
-        // First of all: a marker skips a lane that is not up, because its part of L1 is empty.
-        l1.lane_lost(&self.space);
+        // First of all: a marker skips a lane that is not up, because nothing is put into its part of L1, and what is
+        // kept of that, to be served stale, has none of the keys of a write that is on its way.
+        if driver.reader.awaits_script() {
+            l1.lane_lost(&self.space);
+        } else {
+            l1.freeze(&self.space);
+        }
         if end != LaneEnd::Finished {
             self.stand(Standing::Connecting);
         }

@@ -12,7 +12,8 @@
 //! what its handshake said, the passwords it accepted, and [`Lanes::settle`], which sends a marker down every lane
 //! that is up, so that a write's keys stay in flight until each lane has read the pushes for it.
 //!
-//! A lane that is not up needs no marker: its part of L1 is empty, and whatever it reads, it reads after the write.
+//! A lane that is not up needs no marker: its part of L1 is empty or frozen, without the write's keys, and whatever it
+//! reads, it reads after the write.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -304,7 +305,7 @@ impl Lanes {
         if let Some(lane) = registry.current.get(key) {
             return Some(Seat::take(lane));
         }
-        let lane = self.open(&mut registry, key, on)?;
+        let lane = self.open(&mut registry, key, on, None)?;
         Some(Seat::take(&lane))
     }
 
@@ -321,7 +322,7 @@ impl Lanes {
     pub fn seat_once_up(self: &Arc<Self>, key: &LaneKey, on: &Handle) -> Option<Seat> {
         let mut registry = self.registry.lock();
         let Some(lane) = registry.current.get(key) else {
-            self.open(&mut registry, key, on);
+            self.open(&mut registry, key, on, None);
             return None;
         };
         lane.is_up().then(|| Seat::take(lane))
@@ -343,7 +344,7 @@ impl Lanes {
         match registry.current.get(key) {
             Some(lane) if !Arc::ptr_eq(lane, held) => Some(Seat::take(lane)),
             _ => {
-                let lane = self.open(&mut registry, key, on)?;
+                let lane = self.open(&mut registry, key, on, Some(held))?;
                 held.retire();
                 Some(Seat::take(&lane))
             }
@@ -355,6 +356,7 @@ impl Lanes {
         registry: &mut Registry,
         key: &LaneKey,
         on: &Handle,
+        late: Option<&Lane>,
     ) -> Option<Arc<Lane>> {
         if registry.alive >= self.settings.max_lanes {
             // Asked for again with each batch; said once, until one could be opened again.
@@ -367,6 +369,9 @@ impl Lanes {
         registry.alive += 1;
         registry.full = false;
         let lane = Arc::new(Lane::new(key.clone(), Arc::clone(self)));
+        if let Some(late) = late {
+            lane.succeed(late);
+        }
         registry.current.insert(key.clone(), Arc::clone(&lane));
         on.spawn(Arc::clone(&lane).run());
         Some(lane)
@@ -401,7 +406,7 @@ impl Lanes {
         self.up_count.store(up.len(), Ordering::SeqCst);
     }
 
-    /// A lane is up no more; its part of L1 is empty.
+    /// A lane is up no more; its part of L1 is empty or frozen.
     pub(super) fn went_down(&self, lane: &Arc<Lane>) {
         let mut up = self.up.lock();
         up.retain(|other| !Arc::ptr_eq(other, lane));
@@ -420,6 +425,19 @@ impl Lanes {
         let up = self.up.lock();
         let tracked = up.iter().filter(|lane| lane.space().is_tracked()).count();
         (tracked, up.len() - tracked)
+    }
+
+    /// The time up to which what is served stale at `now` was true, both in milliseconds of the boot clock, if something
+    /// may be; of several lanes, that of the one that was heard longest ago.
+    #[must_use]
+    pub fn stale_since(&self, now: u64) -> Option<u64> {
+        let (_, longest) = self.l1.keyspaces().stale()?;
+        let registry = self.registry.lock();
+        let spaces = registry.current.values().filter_map(|lane| lane.stale());
+        let since = spaces.filter_map(|space| self.l1.true_until(&space));
+        since
+            .filter(|since| now.saturating_sub(*since) <= longest)
+            .min()
     }
 
     /// Which lanes are up beside one.

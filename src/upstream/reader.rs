@@ -164,6 +164,12 @@ impl Reader {
         (!self.unsettled.is_empty()).then(|| std::mem::take(&mut self.unsettled))
     }
 
+    /// Whether a script was sent whose writes L1 may not have seen, whatever became of it.
+    pub fn awaits_script(&self) -> bool {
+        let script = |pending: &Pending| matches!(pending.op, Op::Script | Op::ScriptEnd);
+        self.pending.iter().any(script)
+    }
+
     /// Takes in what arrived, with the lanes `beside` that were up when it had arrived; the bytes used. What is left is an
     /// incomplete header and comes again with more behind it.
     pub fn take(&mut self, buf: &[u8], beside: Beside) -> Result<usize, LaneEnd> {
@@ -311,7 +317,10 @@ impl Reader {
             Op::Exec(block) => self.answered_write(&block.keys),
             // Only this lane's pushes come before the reply of the marker behind it.
             Op::Script => {
-                if self.beside != Beside::Nobody {
+                if self.beside == Beside::Nobody {
+                    // Nobody hears of its writes on behalf of a lane that is lost.
+                    self.l1.drop_frozen();
+                } else {
                     self.l1.close();
                     self.unsettled.closures += 1;
                 }

@@ -13,6 +13,7 @@ mod newer;
 mod private;
 mod redis_rs;
 mod reload;
+mod stale;
 mod support;
 mod table;
 mod touch;

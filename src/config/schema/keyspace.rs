@@ -1,6 +1,6 @@
 //! `[[keyspace]]`: a table a key space, in the file alone.
 
-use super::{DURATION_ABOVE_ZERO, SIZE, TRUTH, TRUTHS, Wrong, l1, put};
+use super::{DURATION, DURATION_ABOVE_ZERO, SIZE, TRUTH, TRUTHS, Wrong, l1, put};
 use crate::config::value;
 use crate::l1::keyspace::DEFAULT;
 use crate::l1::settings::{FieldTtls, Keyspace, WritePolicy};
@@ -151,6 +151,14 @@ pub(in crate::config) static TABLE: &[Row] = &[
             )
         },
         show: |keyspace| value::show_word(&keyspace.hash_field_ttls, &FIELD_TTLS),
+    },
+    Row {
+        key: "serve_stale",
+        doc: "While the upstream is lost, what was held then is served for so long after it was last heard, and no longer than entry_max_ttl lets it live; 0s for never.",
+        expects: DURATION,
+        example: None,
+        set: |keyspace, text| put(&mut keyspace.serve_stale, value::duration(text)),
+        show: |keyspace| value::show_duration(keyspace.serve_stale),
     },
 ];
 

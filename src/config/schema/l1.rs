@@ -121,6 +121,15 @@ pub(super) static TABLE: &[Row] = &[
         show: |settings| value::show_word(&settings.l1.admit, &ADMITS),
     },
     Row {
+        key: "l1.serve_stale",
+        doc: "While the upstream is lost, what was held then is served for so long after it was last heard, and no longer than entry_max_ttl lets it live; 0s for never.",
+        expects: DURATION,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.l1.serve_stale, value::duration(text))),
+        show: |settings| value::show_duration(settings.l1.serve_stale),
+    },
+    Row {
         key: "l1.touch_interval",
         doc: "How often, at most, an upstream that evicts by last use is told by TOUCH of a key that is served; 0s for never.",
         expects: DURATION,

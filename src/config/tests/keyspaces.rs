@@ -11,6 +11,7 @@ fn a_key_space_has_what_it_says_and_the_rest_from_l1() {
     let file = "\
 [l1]
 entry_max_ttl = '30s'
+serve_stale = '20s'
 
 [[keyspace]]
 name = 'session'
@@ -26,6 +27,7 @@ max_entry_bytes = '1KiB'
 admit = 'always'
 write_policy = 'write-through'
 hash_field_ttls = 'none'
+serve_stale = '0s'
 ";
     // A stronger source's, where the key space says nothing.
     let env = [("NEARSIDE_L1_MAX_ENTRY_BYTES", "2KiB")];
@@ -40,6 +42,7 @@ hash_field_ttls = 'none'
         admit: Admit::SecondRead,
         write_policy: WritePolicy::Invalidate,
         hash_field_ttls: FieldTtls::Possible,
+        serve_stale: Duration::from_secs(20),
     };
     let other = Keyspace {
         name: "a_B-1.2:3".to_owned(),
@@ -51,6 +54,7 @@ hash_field_ttls = 'none'
         admit: Admit::Always,
         write_policy: WritePolicy::WriteThrough,
         hash_field_ttls: FieldTtls::None,
+        serve_stale: Duration::ZERO,
     };
     assert_eq!(settings.l1.keyspaces, [session, other]);
     let shown = describe(&settings);
@@ -58,6 +62,7 @@ hash_field_ttls = 'none'
         ("keyspace.session.match", "session:*"),
         ("keyspace.session.cache", "false"),
         ("keyspace.session.entry_max_ttl", "30s"),
+        ("keyspace.session.serve_stale", "20s"),
         ("keyspace.a_B-1.2:3.write_policy", "write-through"),
     ] {
         assert!(
@@ -128,6 +133,10 @@ fn wrong_key_spaces() {
             r#"n.toml:4: keyspace.entry_max_ttl: "0s" is not a duration above 0 such as 250ms, 2s or 1m, at most 24h"#,
         ),
         (
+            named("serve_stale = 30"),
+            "n.toml:4: keyspace.serve_stale: 30 is not a duration such as 250ms, 2s or 1m, at most 24h",
+        ),
+        (
             named("hash_field_ttls = {}"),
             "n.toml:4: keyspace.hash_field_ttls: a table is not one of none, possible",
         ),
@@ -138,7 +147,7 @@ fn wrong_key_spaces() {
         (
             named("colour = 'red'"),
             "n.toml:4: keyspace.colour: unknown key of a key space; there are name, match, cache, entry_max_ttl, \
-             negative, max_entry_bytes, admit, write_policy, hash_field_ttls",
+             negative, max_entry_bytes, admit, write_policy, hash_field_ttls, serve_stale",
         ),
         (
             "[keyspace]\nname = 'a'".to_owned(),

@@ -7,14 +7,16 @@ use crate::l1::hot::{ONE_IN, WINDOW};
 use crate::l1::keyspace::{Counters, Refusal};
 use crate::l1::settings::Mode;
 use crate::l1::{Kept, L1};
+use crate::upstream::lanes::Lanes;
 
 fn number(counter: &AtomicU64) -> Tree {
     Tree::Number(counter.load(Ordering::Relaxed))
 }
 
-/// Everything that is counted, in all and by key space.
+/// Everything that is counted, in all and by key space, as of `now`, in milliseconds of the boot clock.
 #[must_use]
-pub fn of(l1: &L1) -> Tree {
+pub fn of(lanes: &Lanes, now: u64) -> Tree {
+    let l1 = lanes.l1();
     let (keyspaces, counters) = (l1.keyspaces(), &l1.counters);
     let total = |of: fn(&Counters) -> u64| Tree::Number(keyspaces.total(of));
     let refused = Refusal::ALL.map(|why| {
@@ -40,6 +42,8 @@ pub fn of(l1: &L1) -> Tree {
         ("max_bytes", Tree::Number(l1.settings().max_bytes as u64)),
         ("hits", total(|one| one.hits.load(Ordering::Relaxed))),
         ("misses", total(|one| one.misses.load(Ordering::Relaxed))),
+        ("stale", total(|one| one.stale.load(Ordering::Relaxed))),
+        ("stale_service", stale_service(lanes.stale_since(now), now)),
         ("fills", total(|one| one.fills.load(Ordering::Relaxed))),
         ("refused", Tree::Map(refused.into())),
         (
@@ -56,6 +60,16 @@ pub fn of(l1: &L1) -> Tree {
     ])
 }
 
+/// Whether reads may be served stale now, and how old that is which would be, at most.
+fn stale_service(since: Option<u64>, now: u64) -> Tree {
+    let possible = if since.is_some() { "yes" } else { "no" };
+    let age = since.map(|since| Tree::Number(now.saturating_sub(since)));
+    let fields = [("possible", Some(Tree::text(possible))), ("age_ms", age)];
+    let given = fields.into_iter();
+    let given = given.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Tree::Map(given.collect())
+}
+
 fn of_one(pattern: Vec<u8>, counters: &Counters, kept: Kept) -> Tree {
     let refused = Refusal::ALL.map(|why| {
         let count = number(&counters.refused[why as usize]);
@@ -67,6 +81,7 @@ fn of_one(pattern: Vec<u8>, counters: &Counters, kept: Kept) -> Tree {
         ("bytes", Tree::Number(kept.bytes)),
         ("hits", number(&counters.hits)),
         ("misses", number(&counters.misses)),
+        ("stale", number(&counters.stale)),
         ("fills", number(&counters.fills)),
         ("refused", Tree::Map(refused.into())),
     ])

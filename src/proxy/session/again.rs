@@ -57,6 +57,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }),
             _ => None,
         };
+        // While the upstream is lost, what was held is as good as what it would say; and nothing is sent.
+        if let Some(asked) = asked
+            && self.l1.serves_stale()
+            && self.lane_idle()
+            && self.answer_stale(asked)
+        {
+            return;
+        }
         let in_time = self.now < due;
         if in_time
             && self.is_before_lane()

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Replies, Session};
 use crate::l1::settings::Mode;
-use crate::l1::{AHEAD, Ident, Read};
+use crate::l1::{AHEAD, Ident, L1, Read};
 
 /// How a GET begins, up to the length of its key.
 const HEAD: &[u8; 14] = b"*2\r\n$3\r\nGET\r\n$";
@@ -109,15 +109,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && !self.fenced()
             && self.on_lane()
     }
+}
 
-    /// The same for the first keys of a read of several.
-    pub(super) fn warm_keys(&self, request: &[u8], keys: &[Range<usize>]) {
-        let mut hashes = [0; AHEAD];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = self.l1.hash(&request[key.clone()]);
-        }
-        self.l1.warm(&hashes[..keys.len().min(AHEAD)]);
+/// Has L1 load what look-ups of the first of these keys will read.
+pub(super) fn warm_keys(l1: &L1, request: &[u8], keys: &[Range<usize>]) {
+    let mut hashes = [0; AHEAD];
+    for (hash, key) in hashes.iter_mut().zip(keys) {
+        *hash = l1.hash(&request[key.clone()]);
     }
+    l1.warm(&hashes[..keys.len().min(AHEAD)]);
 }
 
 /// The key of a GET that a buffer begins with, and where the request ends; `None` also for what only looks unlike one.

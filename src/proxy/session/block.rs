@@ -29,6 +29,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && self.on_lane();
         let (queued, exec) = fit.then(|| find_block(input, end)).flatten()?;
         self.silent = false;
+        if self.turns_writes_away(queued.len() + 2) {
+            return Some(exec.end);
+        }
         self.flush_deferred();
         self.silent = false;
         self.queue(&input[..end], false, None, Shape::Generic, Op::Relay);

@@ -83,7 +83,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     encode::bulk(&mut self.out, line.as_bytes());
                 }
             }
-            "NEARSIDE|STATS" => statistics::of(&self.l1).write(&mut self.out, self.resp2),
+            "NEARSIDE|STATS" => {
+                statistics::of(&self.lanes, self.now).write(&mut self.out, self.resp2);
+            }
             "NEARSIDE|UPSTREAMS" => upstreams::of(&self.lanes).write(&mut self.out, self.resp2),
             "NEARSIDE|HOTKEYS" => self.hot_keys(arg(2), args.len()),
             "NEARSIDE|EXPLAIN" => self.explain(request, &args[2..]),

@@ -241,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             })
         });
         if came.begun {
+            self.was_told();
             self.settle(came.effects);
         }
         let small = self.lanes.settings().large_reply;
@@ -333,7 +334,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // With what was asked for there gone, what the client sends next would mean something else.
         self.closing |= own.raw || own.is_moving() || self.bound.any();
-        self.settle_abandoned(own);
+        // No push is to come for what was announced.
+        let unsent = Unsettled {
+            hashes: own.abandon().keys,
+            ..Unsettled::default()
+        };
+        drop(Settling::new(&self.l1, unsent));
         (self.bound.watching, self.bound.transaction, self.blocking) = (false, None, false);
     }
 

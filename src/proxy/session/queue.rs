@@ -34,6 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes another seat: what the lane there holds may be older than what this session was told on the one before.
     pub(super) fn sit(&mut self, seat: Seat) {
+        self.leaves_for(&seat);
         self.seat = Some(seat);
         if let Some(partial) = &mut self.partial {
             partial.forget();
@@ -141,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Queues a script, and behind it the marker whose reply says that L1 has seen what it wrote.
     pub(super) fn queue_script(&mut self, request: &[u8]) {
+        self.sends_script();
         self.queue(request, false, None, Shape::Generic, Op::Script);
         self.bytes.extend_from_slice(MARKER);
         let session = Some(Arc::clone(&self.mailbox));

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::ahead::warm_keys;
 use super::requests::ANSWERED;
 use super::{Flow, Session};
 use crate::command::Row;
 use crate::l1::settings::Mode;
-use crate::l1::{AHEAD, Lookup, Read, Rule};
+use crate::l1::{AHEAD, L1, Lookup, Read, Rule, Space};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
@@ -252,6 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 captured,
             });
             return;
+        } else if !serving && idle && self.l1.serves_stale() && self.answer_stale(asked) {
+            return;
         }
         // Nothing is known there yet, and nothing was sent: such reads are shared as well.
         let fresh = !serving && idle && self.is_before_lane();
@@ -356,43 +359,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Answers from L1, if it has all that is asked for; what it has is a snapshot, or it is not used. The number of the
     /// (first) key space.
     fn answer(&mut self, asked: Asked<'_>) -> Option<u8> {
-        let space = self.seat.as_ref()?.space();
-        let before = self.out.len();
-        let resp2 = self.resp2;
-        if let Wanted::Values = asked.wanted {
-            let drops = self.l1.drops();
-            encode::header(&mut self.out, b'*', asked.args.len() as u64 - 1);
-            let mut first = None;
-            let keys = &asked.args[1..];
-            for (n, key) in keys.iter().enumerate() {
-                if n % AHEAD == 0 {
-                    self.warm_keys(asked.request, &keys[n..]);
-                }
-                let read = self.l1.value(&asked.request[key.clone()]);
-                let shape = resp2.then_some(Shape::Generic);
-                match self.l1.get(space, &read, self.now, shape, &mut self.out) {
-                    Lookup::Hit { keyspace, .. } => first = first.or(Some(keyspace)),
-                    Lookup::Miss => {
-                        self.out.truncate(before);
-                        return None;
-                    }
-                }
-            }
-            if self.l1.drops() != drops {
-                self.out.truncate(before);
-                return None;
-            }
-            return first;
-        }
-        let read = match asked.wanted {
-            Wanted::Reply(row) => self.l1.reply(row.name, asked.first_key()?, asked.rest()),
-            _ => self.l1.value(&asked.request[asked.args[1].clone()]),
+        let from = Source {
+            l1: &self.l1,
+            space: self.seat.as_ref()?.space(),
+            now: self.now,
+            resp2: self.resp2,
         };
-        let shape = resp2.then(|| asked.shape());
-        match self.l1.get(space, &read, self.now, shape, &mut self.out) {
-            Lookup::Hit { keyspace, .. } => Some(keyspace),
-            Lookup::Miss => None,
-        }
+        from.answer(asked, &mut self.out)
+    }
+
+    /// The same from another part of L1 than its lane's.
+    pub(super) fn answer_from(&mut self, space: &Space, asked: Asked<'_>) -> Option<u8> {
+        let from = Source {
+            l1: &self.l1,
+            space,
+            now: self.now,
+            resp2: self.resp2,
+        };
+        from.answer(asked, &mut self.out)
     }
 
     /// Counts a hit or a miss.
@@ -423,5 +407,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             seat.space().note_use();
         }
+    }
+}
+
+/// What a read is answered from, and how.
+struct Source<'a> {
+    l1: &'a L1,
+    space: &'a Space,
+    now: u64,
+    resp2: bool,
+}
+
+impl Source<'_> {
+    #[inline]
+    fn answer(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
+        let read = match asked.wanted {
+            Wanted::Values => return self.answer_values(asked, out),
+            Wanted::Reply(row) => self.l1.reply(row.name, asked.first_key()?, asked.rest()),
+            Wanted::Value => self.l1.value(&asked.request[asked.args[1].clone()]),
+        };
+        let shape = self.resp2.then(|| asked.shape());
+        match self.l1.get(self.space, &read, self.now, shape, out) {
+            Lookup::Hit { keyspace, .. } => Some(keyspace),
+            Lookup::Miss => None,
+        }
+    }
+
+    fn answer_values(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
+        let before = out.len();
+        let drops = self.l1.drops();
+        encode::header(out, b'*', asked.args.len() as u64 - 1);
+        let mut first = None;
+        let keys = &asked.args[1..];
+        for (n, key) in keys.iter().enumerate() {
+            if n % AHEAD == 0 {
+                warm_keys(self.l1, asked.request, &keys[n..]);
+            }
+            let read = self.l1.value(&asked.request[key.clone()]);
+            let shape = self.resp2.then_some(Shape::Generic);
+            match self.l1.get(self.space, &read, self.now, shape, out) {
+                Lookup::Hit { keyspace, .. } => first = first.or(Some(keyspace)),
+                Lookup::Miss => {
+                    out.truncate(before);
+                    return None;
+                }
+            }
+        }
+        if self.l1.drops() != drops {
+            out.truncate(before);
+            return None;
+        }
+        first
     }
 }

@@ -253,7 +253,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) -> Option<Flow> {
         let row = row?;
-        match self.way(class, row, request, args)? {
+        let way = self.way(class, row, request, args)?;
+        if matches!(way, Way::Write | Way::Script) && self.turns_writes_away(1) {
+            return Some(Flow::Done);
+        }
+        match way {
             Way::Read(wanted) => return Some(self.read_as(wanted, request, args)),
             Way::Relay => {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());

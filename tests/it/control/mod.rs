@@ -2,7 +2,7 @@
 //! orders to its circuit breaker.
 
 mod fleet;
-mod http;
+pub mod http;
 mod invalidate;
 mod nearside;
 mod upstreams;
@@ -30,7 +30,7 @@ fn hits(rig: &Rig, session: &mut Client, read: &[&str]) -> bool {
 }
 
 /// The field of a map, or of a flat array, found by its path.
-fn field<'a>(reply: &'a Value, path: &[&str]) -> &'a Value {
+pub fn field<'a>(reply: &'a Value, path: &[&str]) -> &'a Value {
     path.iter().fold(reply, |value, name| {
         let named = |key: &Value| key.text() == Some(name);
         let found = match value {

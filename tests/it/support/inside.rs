@@ -39,7 +39,7 @@ impl Inside {
         };
         let settings = nearside::upstream::settings::Settings::default();
         let lanes = Lanes::new(endpoint, settings, Arc::clone(&l1)).expect("no files");
-        let (control, _) = Control::new(&l1, None);
+        let (control, _) = Control::new(&lanes, None);
         Self {
             l1,
             _base: lanes.seat(&lanes.base(), runtime),
