@@ -356,7 +356,7 @@ impl Lanes {
         registry: &mut Registry,
         key: &LaneKey,
         on: &Handle,
-        late: Option<&Lane>,
+        before: Option<&Lane>,
     ) -> Option<Arc<Lane>> {
         if registry.alive >= self.settings.max_lanes {
             // Asked for again with each batch; said once, until one could be opened again.
@@ -369,8 +369,8 @@ impl Lanes {
         registry.alive += 1;
         registry.full = false;
         let lane = Arc::new(Lane::new(key.clone(), Arc::clone(self)));
-        if let Some(late) = late {
-            lane.succeed(late);
+        if let Some(before) = before {
+            lane.succeed(before);
         }
         registry.current.insert(key.clone(), Arc::clone(&lane));
         on.spawn(Arc::clone(&lane).run());
