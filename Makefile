@@ -3,7 +3,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 BENCH_ROUNDS ?= 5
 
-.PHONY: run build test check fuzz bench bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset
+.PHONY: run build test check fuzz bench bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
@@ -79,7 +79,7 @@ fuzz: linker ## The scanners and L1 against their models, FUZZ_SECONDS each.
 
 # BENCH_ENVOY=1 compares with Envoy too.
 ENVOY = $(if $(BENCH_ENVOY),.venv/envoy/bin/envoy)
-bench: bench-proxies bench-worse bench-fleet bench-misses bench-sessions ## All that follow, one after the other.
+bench: bench-proxies bench-worse bench-fleet bench-outage bench-misses bench-sessions ## All that follow, one after the other.
 
 bench-proxies: build $(ENVOY) ## redis-benchmark through nearside, other proxies, and straight to Redis, in turn.
 	@.ci/install redis-server redis-tools nutcracker haproxy python3
@@ -92,6 +92,15 @@ bench-worse: build ## The upstream's CPU and nearside's own where the cache cann
 bench-fleet: build ## What sidecars cost the upstream, by their number, and how old hits are.
 	@.ci/install redis-server redis-tools python3
 	python3 benches/fleet.py $(TARGET)/release/nearside
+
+bench-outage: build ## How clients are answered while the upstream is away, and what a flapping one leaves behind.
+	@.ci/install redis-server redis-tools python3
+	python3 benches/outage.py $(TARGET)/release/nearside
+
+# BEFORE=<another build of nearside>
+bench-instructions: build ## Instructions a request under callgrind, of this build and of another.
+	@.ci/install redis-server redis-tools python3 valgrind
+	python3 benches/instructions.py $(TARGET)/release/nearside $(BEFORE)
 
 # These two are built with test-switches, as tests are, so `build` comes before what measures the program.
 bench-misses: linker ## Stampedes and a Zipf workload over an upstream 1 ms away, against a naive near cache.
