@@ -27,13 +27,14 @@ const NEWER: &[(&str, &str)] = &[
 ];
 
 /// Rows for nearside's own commands, which no server has.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "NEARSIDE",
     "NEARSIDE|EXPLAIN",
     "NEARSIDE|HELP",
     "NEARSIDE|HOTKEYS",
     "NEARSIDE|INVALIDATE",
     "NEARSIDE|STATS",
+    "NEARSIDE|UPSTREAMS",
 ];
 
 /// Rows that say what newer servers say where Redis 7.0 says something else: more arguments, or that it waits.
