@@ -1,5 +1,8 @@
 //! What is served while the upstream is lost: entries that were true then, where their key space says so, for so long.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +41,14 @@ struct Stage {
 
 impl Stage {
     fn new(serve_stale: Duration, adjust: impl FnOnce(&mut Settings)) -> Self {
-        let server = RedisServer::start(&[]);
+        Self::before(RedisServer::start(&[]), serve_stale, adjust)
+    }
+
+    fn before(
+        server: RedisServer,
+        serve_stale: Duration,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Self {
         let near = Nearside::start(server.addr(), |settings| {
             settings.lane.breaker.recovery_timeout = Duration::from_millis(300);
             settings.l1.entry_max_ttl = LONG;
@@ -449,6 +459,183 @@ fn a_circuit_forced_open() {
     let served = stage.served();
     assert!(old(&mut session, "kept:1"));
     assert_eq!(stage.served(), served);
+}
+
+/// A client that writes in every way and reads over two sessions, while the upstream comes and goes: nothing that was
+/// acknowledged is followed by what was there before it.
+struct Writer {
+    addr: SocketAddr,
+    sessions: [Client; 2],
+    number: usize,
+    scripts: bool,
+    made: usize,
+    /// What each was acknowledged last; the last one is written. One in doubt may still be carried out, behind what would
+    /// come next, and is written no more.
+    keys: Vec<(String, u64)>,
+    version: u64,
+}
+
+impl Writer {
+    fn new(addr: SocketAddr, number: usize, scripts: bool) -> Self {
+        let mut writer = Self {
+            addr,
+            sessions: [(); 2].map(|()| Client::connect(addr)),
+            number,
+            scripts,
+            made: 0,
+            keys: Vec::new(),
+            version: 0,
+        };
+        writer.add_key();
+        writer
+    }
+
+    fn add_key(&mut self) {
+        self.made += 1;
+        let key = format!("kept:{}:{}", self.number, self.made);
+        self.keys.push((key, 0));
+        if self.keys.len() > 6 {
+            self.keys.remove(0);
+        }
+    }
+
+    fn round(&mut self) {
+        self.version += 1;
+        let lost = match self.write() {
+            Ok(Value::Simple(_) | Value::Array(_)) => {
+                self.keys.last_mut().expect("one").1 = self.version;
+                if self.version % 32 == 2 {
+                    self.add_key();
+                }
+                false
+            }
+            Ok(Value::Error(text)) if text.contains("may have been") => {
+                self.add_key();
+                false
+            }
+            Ok(_) => false,
+            Err(_) => {
+                self.add_key();
+                true
+            }
+        };
+        if lost || self.read().is_err() {
+            self.sessions = [(); 2].map(|()| Client::connect(self.addr));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+
+    fn write(&mut self) -> io::Result<Value> {
+        let value = self.version.to_string();
+        let (key, value) = (self.keys.last().expect("one").0.as_str(), value.as_str());
+        let client = &mut self.sessions[0];
+        match self.version % 8 {
+            0 if self.scripts => {
+                let script = format!("return redis.call('SET', '{key}', '{value}')");
+                client.try_call(&["EVAL", &script, "0"])
+            }
+            1 => {
+                client.send(&["MULTI"]);
+                client.send(&["SET", key, value]);
+                client.send(&["EXEC"]);
+                client.try_flush()?;
+                client.try_read()?;
+                client.try_read()?;
+                client.try_read()
+            }
+            2 => client.try_call(&["SET", key, value]),
+            _ => Ok(Value::Nil),
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        for client in &mut self.sessions {
+            for (key, acknowledged) in &self.keys {
+                let reply = client.try_call(&["GET", key])?;
+                if !reply.is_error() {
+                    let text = reply.text().map(|text| text.parse().expect("a number"));
+                    let read: u64 = text.unwrap_or_default();
+                    assert!(read >= *acknowledged, "{key}: {read} < {acknowledged}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn own_writes_while_it_comes_and_goes() {
+    come_and_go(None);
+}
+
+/// With one under way at each loss, less is served, or nothing.
+#[test]
+fn own_writes_of_scripts_while_it_comes_and_goes() {
+    for by_lane in [false, true] {
+        come_and_go(Some(by_lane));
+    }
+}
+
+/// With scripts by lanes, or not so, or without any.
+fn come_and_go(scripts: Option<bool>) {
+    let mut stage = Stage::before(RedisServer::start(KEPT), LONG, |settings| {
+        settings.downstream.workers = 2;
+        settings.proxy.scripts_by_lane = scripts == Some(true);
+        settings.lane.request_timeout = Duration::from_secs(1);
+        settings.lane.long_request_timeout = Duration::from_secs(1);
+    });
+    let over = AtomicBool::new(false);
+    let addr = stage.near.addr();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let over = &over;
+            scope.spawn(move || {
+                let mut writer = Writer::new(addr, number, scripts.is_some());
+                while !over.load(Ordering::Relaxed) {
+                    writer.round();
+                }
+            });
+        }
+        // Also where something fails here.
+        let _ends = Ends(&over);
+        let mut session = stage.near.session();
+        for stops in [false, true, false, true] {
+            let (hits, served) = (stage.near.hits(), stage.served());
+            eventually("hits", || (stage.near.hits() > hits + 200).then_some(()));
+            if stops {
+                stage.server.freeze();
+            } else {
+                stage.server.kill();
+            }
+            if scripts.is_some() {
+                thread::sleep(Duration::from_millis(700));
+            } else {
+                eventually("what was held", || {
+                    (stage.served() > served + 20).then_some(())
+                });
+            }
+            if stops {
+                stage.server.thaw();
+            } else {
+                stage.server.start_again();
+            }
+            eventually("the upstream", || {
+                (!session.call(&["GET", "unknown"]).is_error()).then_some(())
+            });
+        }
+    });
+}
+
+/// A log of all writes that outlives the process.
+const KEPT: &[&str] = &["--appendonly", "yes", "--appendfsync", "no"];
+
+/// Ends the others at its own end.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
