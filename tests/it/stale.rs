@@ -1,7 +1,6 @@
 //! What is served while the upstream is lost: entries that were true then, where their key space says so, for so long.
 
-use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use crate::support::eventually;
 use crate::support::nearside::Nearside;
 use crate::support::redis::RedisServer;
 use crate::support::resp::Value;
+use crate::support::scripted::{Scripted, usual};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -41,14 +41,7 @@ struct Stage {
 
 impl Stage {
     fn new(serve_stale: Duration, adjust: impl FnOnce(&mut Settings)) -> Self {
-        Self::before(RedisServer::start(&[]), serve_stale, adjust)
-    }
-
-    fn before(
-        server: RedisServer,
-        serve_stale: Duration,
-        adjust: impl FnOnce(&mut Settings),
-    ) -> Self {
+        let server = RedisServer::start(&[]);
         let near = Nearside::start(server.addr(), |settings| {
             settings.lane.breaker.recovery_timeout = Duration::from_millis(300);
             settings.l1.entry_max_ttl = LONG;
@@ -461,181 +454,100 @@ fn a_circuit_forced_open() {
     assert_eq!(stage.served(), served);
 }
 
-/// A client that writes in every way and reads over two sessions, while the upstream comes and goes: nothing that was
-/// acknowledged is followed by what was there before it.
-struct Writer {
-    addr: SocketAddr,
-    sessions: [Client; 2],
-    number: usize,
-    scripts: bool,
-    made: usize,
-    /// What each was acknowledged last; the last one is written. One in doubt may still be carried out, behind what would
-    /// come next, and is written no more.
-    keys: Vec<(String, u64)>,
-    version: u64,
+/// Before an upstream that is reached over connections which are there, and over no new lane.
+struct Halved {
+    // Dropped before the upstream is.
+    near: Nearside,
+    upstream: Scripted,
+    shut: Arc<AtomicBool>,
 }
 
-impl Writer {
-    fn new(addr: SocketAddr, number: usize, scripts: bool) -> Self {
-        let mut writer = Self {
-            addr,
-            sessions: [(); 2].map(|()| Client::connect(addr)),
-            number,
-            scripts,
-            made: 0,
-            keys: Vec::new(),
-            version: 0,
-        };
-        writer.add_key();
-        writer
-    }
-
-    fn add_key(&mut self) {
-        self.made += 1;
-        let key = format!("kept:{}:{}", self.number, self.made);
-        self.keys.push((key, 0));
-        if self.keys.len() > 6 {
-            self.keys.remove(0);
+impl Halved {
+    fn new(scripts_by_lane: bool) -> Self {
+        let shut: Arc<AtomicBool> = Arc::default();
+        let is_shut = Arc::clone(&shut);
+        let upstream = Scripted::start(move |_, command| {
+            let opens = command[0] == "HELLO" && command.len() > 1;
+            if opens && is_shut.load(Ordering::SeqCst) {
+                return None;
+            }
+            Some(match command[0] {
+                "EVAL" => b"+OK\r\n".to_vec(),
+                _ => usual(command),
+            })
+        });
+        let near = Nearside::start(upstream.addr(), |settings| {
+            settings.downstream.workers = 1;
+            settings.lane.breaker.failure_threshold = u32::MAX;
+            settings.lane.breaker.minimum_calls = u32::MAX;
+            settings.proxy.scripts_by_lane = scripts_by_lane;
+            settings.l1.serve_stale = LONG;
+        });
+        Self {
+            near,
+            upstream,
+            shut,
         }
     }
 
-    fn round(&mut self) {
-        self.version += 1;
-        let lost = match self.write() {
-            Ok(Value::Simple(_) | Value::Array(_)) => {
-                self.keys.last_mut().expect("one").1 = self.version;
-                if self.version % 32 == 2 {
-                    self.add_key();
-                }
-                false
-            }
-            Ok(Value::Error(text)) if text.contains("may have been") => {
-                self.add_key();
-                false
-            }
-            Ok(_) => false,
-            Err(_) => {
-                self.add_key();
-                true
-            }
-        };
-        if lost || self.read().is_err() {
-            self.sessions = [(); 2].map(|()| Client::connect(self.addr));
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-
-    fn write(&mut self) -> io::Result<Value> {
-        let value = self.version.to_string();
-        let (key, value) = (self.keys.last().expect("one").0.as_str(), value.as_str());
-        let client = &mut self.sessions[0];
-        match self.version % 8 {
-            0 if self.scripts => {
-                let script = format!("return redis.call('SET', '{key}', '{value}')");
-                client.try_call(&["EVAL", &script, "0"])
-            }
-            1 => {
-                client.send(&["MULTI"]);
-                client.send(&["SET", key, value]);
-                client.send(&["EXEC"]);
-                client.try_flush()?;
-                client.try_read()?;
-                client.try_read()?;
-                client.try_read()
-            }
-            2 => client.try_call(&["SET", key, value]),
-            _ => Ok(Value::Nil),
-        }
-    }
-
-    fn read(&mut self) -> io::Result<()> {
-        for client in &mut self.sessions {
-            for (key, acknowledged) in &self.keys {
-                let reply = client.try_call(&["GET", key])?;
-                if !reply.is_error() {
-                    let text = reply.text().map(|text| text.parse().expect("a number"));
-                    let read: u64 = text.unwrap_or_default();
-                    assert!(read >= *acknowledged, "{key}: {read} < {acknowledged}");
-                }
-            }
-        }
-        Ok(())
+    /// Has a key held, and then the lane lost that brought it. The session is served what was held.
+    fn lose_lane(&self, session: &mut Client) {
+        session.must(&["GET", "k"]);
+        let lane = self.upstream.await_command(&["GET", "k"], 0);
+        // Later than all that the session was told before.
+        thread::sleep(Duration::from_millis(2));
+        session.must(&["GET", "other"]);
+        self.shut.store(true, Ordering::SeqCst);
+        self.upstream.cut_one(lane);
+        eventually("the loss", || {
+            is_unavailable(&session.call(&["GET", "unknown"])).then_some(())
+        });
+        assert_eq!(get(session, "k").as_deref(), Some("v"));
     }
 }
 
 #[test]
-fn own_writes_while_it_comes_and_goes() {
-    come_and_go(None);
+fn a_script_that_is_answered_while_a_lane_is_lost() {
+    let stage = Halved::new(false);
+    let [mut session, mut writer] = [(); 2].map(|()| stage.near.session());
+    writer.must(&["EVAL", "return 1", "0"]);
+    stage.lose_lane(&mut session);
+    writer.must(&["EVAL", "return redis.call('SET', 'k', 'new')", "0"]);
+    assert_eq!(get(&mut session, "k"), None);
 }
 
-/// With one under way at each loss, less is served, or nothing.
 #[test]
-fn own_writes_of_scripts_while_it_comes_and_goes() {
-    for by_lane in [false, true] {
-        come_and_go(Some(by_lane));
-    }
+fn a_script_that_is_answered_by_a_lane_while_another_is_lost() {
+    let stage = Halved::new(true);
+    let [mut session, mut writer] = [(); 2].map(|()| stage.near.session());
+    writer.must(&["GET", "before"]);
+    session.must(&["SELECT", "1"]);
+    eventually("its lane", || {
+        (stage.near.running().lanes_up() == 2).then_some(())
+    });
+    stage.lose_lane(&mut session);
+    writer.must(&[
+        "EVAL",
+        "redis.call('SELECT', 1) redis.call('SET', 'k', 'new')",
+        "0",
+    ]);
+    assert_eq!(get(&mut session, "k"), None);
 }
 
-/// With scripts by lanes, or not so, or without any.
-fn come_and_go(scripts: Option<bool>) {
-    let mut stage = Stage::before(RedisServer::start(KEPT), LONG, |settings| {
-        settings.downstream.workers = 2;
-        settings.proxy.scripts_by_lane = scripts == Some(true);
-        settings.lane.request_timeout = Duration::from_secs(1);
-        settings.lane.long_request_timeout = Duration::from_secs(1);
+#[test]
+fn a_write_by_a_lane_while_another_is_lost() {
+    let stage = Halved::new(false);
+    let [mut session, mut writer] = [(); 2].map(|()| stage.near.session());
+    writer.must(&["GET", "before"]);
+    session.must(&["SELECT", "1"]);
+    eventually("its lane", || {
+        (stage.near.running().lanes_up() == 2).then_some(())
     });
-    let over = AtomicBool::new(false);
-    let addr = stage.near.addr();
-    thread::scope(|scope| {
-        for number in 0..4 {
-            let over = &over;
-            scope.spawn(move || {
-                let mut writer = Writer::new(addr, number, scripts.is_some());
-                while !over.load(Ordering::Relaxed) {
-                    writer.round();
-                }
-            });
-        }
-        // Also where something fails here.
-        let _ends = Ends(&over);
-        let mut session = stage.near.session();
-        for stops in [false, true, false, true] {
-            let (hits, served) = (stage.near.hits(), stage.served());
-            eventually("hits", || (stage.near.hits() > hits + 200).then_some(()));
-            if stops {
-                stage.server.freeze();
-            } else {
-                stage.server.kill();
-            }
-            if scripts.is_some() {
-                thread::sleep(Duration::from_millis(700));
-            } else {
-                eventually("what was held", || {
-                    (stage.served() > served + 20).then_some(())
-                });
-            }
-            if stops {
-                stage.server.thaw();
-            } else {
-                stage.server.start_again();
-            }
-            eventually("the upstream", || {
-                (!session.call(&["GET", "unknown"]).is_error()).then_some(())
-            });
-        }
-    });
-}
-
-/// A log of all writes that outlives the process.
-const KEPT: &[&str] = &["--appendonly", "yes", "--appendfsync", "no"];
-
-/// Ends the others at its own end.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    stage.lose_lane(&mut session);
+    writer.must(&["GET", "k"]);
+    writer.call(&["COPY", "before", "k", "DB", "1"]);
+    assert_eq!(get(&mut session, "k"), None);
+    assert_eq!(get(&mut session, "other").as_deref(), Some("v"));
 }
 
 #[test]
