@@ -2,6 +2,7 @@
 
 use std::panic;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nearside_interleavings::l1::settings::{Admit, Mode, Settings};
 use nearside_interleavings::l1::{
@@ -37,6 +38,53 @@ fn fails(protocol: impl Fn() + Send + Sync + Clone + 'static) -> bool {
     let found = panic::catch_unwind(panic::AssertUnwindSafe(|| explore(protocol)));
     panic::set_hook(quiet);
     found.is_err()
+}
+
+/// A script's reply closes L1, and its marker goes down the lane where that is up, while the lane is lost and what it held
+/// is kept to be served stale: whoever has seen the reply is not shown what was before the script.
+fn lost_beside_a_script() {
+    let settings = Settings {
+        admit: Admit::Always,
+        max_bytes: 1 << 23,
+        serve_stale: Duration::from_secs(30),
+        ..Settings::default()
+    };
+    let l1 = Arc::new(L1::new(settings, 2));
+    let space = l1.add_space();
+    space.prove(1);
+    assert!(fill(&l1, &space, b"k", 1, l1.epoch()));
+    // The markers that it has, while it is up.
+    let lane = Arc::new(Mutex::new(Some(Vec::new())));
+    let lost = thread::spawn({
+        let (l1, space, lane) = (Arc::clone(&l1), Arc::clone(&space), Arc::clone(&lane));
+        move || {
+            l1.freeze(&space);
+            let markers = lane.lock().take();
+            drop(markers);
+        }
+    });
+    l1.close();
+    let closure = Unsettled {
+        closures: 1,
+        ..Unsettled::default()
+    };
+    let settling = Settling::new(&l1, closure);
+    if let Some(markers) = lane.lock().as_mut() {
+        markers.push(Arc::clone(&settling));
+    }
+    drop(settling);
+    let shown = || {
+        l1.true_until(&space)
+            .and_then(|_| look(&l1, &space, &l1.value(b"k")))
+    };
+    assert_eq!(shown(), None);
+    lost.join().expect("no panic");
+    assert_eq!(shown(), None);
+}
+
+#[test]
+fn what_was_before_a_script_is_not_served_stale() {
+    explore(lost_beside_a_script);
 }
 
 /// Without one rule, if any.

@@ -131,6 +131,19 @@ impl Scripted {
         }
     }
 
+    /// Cuts one connection.
+    pub fn cut_one(&self, connection: usize) {
+        let stream = self
+            .log
+            .lock()
+            .expect("unpoisoned")
+            .streams
+            .remove(&connection);
+        if let Some(stream) = stream {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Cuts all connections.
     pub fn cut(&self) {
         for stream in mem::take(&mut self.log.lock().expect("unpoisoned").streams).values() {
