@@ -1,5 +1,6 @@
 //! L1 against a model that says what it may serve: nothing that was dropped since it was put in, nothing that was to be
-//! refused when it was, nothing past its deadline, and only while it serves at all; and that it holds no more than it may
+//! refused when it was, nothing past its deadline, and only while it serves at all, or stale as of the time when its lane was
+//! lost; and that it holds no more than it may
 //! and accounts for what it holds.
 //!
 //! The input is a list of operations, such as sessions, the readers of two lanes, and an operator carry out. L1 may know
@@ -51,6 +52,8 @@ struct Sent {
 struct Lane {
     space: Arc<Space>,
     proof: Option<u64>,
+    /// It is lost, and what it holds is frozen as of then.
+    frozen: Option<u64>,
     tracked: bool,
     /// What pushes have named, `None` for all keys.
     pushes: Vec<Option<usize>>,
@@ -145,6 +148,9 @@ impl Model {
                 0 => {
                     self.l1.close();
                     self.closed += 1;
+                    for lane in 0..2 {
+                        self.thaw(lane);
+                    }
                 }
                 _ if self.closed > 0 => {
                     self.l1.open(1);
@@ -158,6 +164,8 @@ impl Model {
                 self.lanes[lane].space.set_tracked(tracked);
             }
             29 => self.look_at_pushes(lane, key, a),
+            // Nothing is answered on a lane that is lost.
+            30 if self.lanes[lane].frozen.is_some() => {}
             30 => {
                 self.lanes[lane].space.prove(self.now);
                 self.lanes[lane].proof = Some(self.now);
@@ -226,7 +234,11 @@ impl Model {
         if self.sent.is_empty() {
             return;
         }
-        let sent = self.sent.remove(usize::from(a) % self.sent.len());
+        let at = usize::from(a) % self.sent.len();
+        if self.lanes[self.sent[at].lane].frozen.is_some() {
+            return;
+        }
+        let sent = self.sent.remove(at);
         if sent.pushed {
             return;
         }
@@ -309,6 +321,7 @@ impl Model {
         let heard = proof.is_some_and(|proof| self.now - proof <= STALENESS);
         let serves = self.holds != Mode::Off && self.closed == 0 && *tracked && heard;
         assert_eq!(self.l1.serving(space, self.now), serves);
+        assert_eq!(self.l1.true_until(space), self.true_until(lane));
         let (mut out, mut found) = (Vec::new(), Lookup::Miss);
         what.read(&self.l1, &what.request(), |read| {
             found = self.l1.get(space, &read, self.now, None, &mut out);
@@ -326,6 +339,18 @@ impl Model {
                 self.kept.remove(&(lane, what));
             }
         }
+    }
+
+    /// Until when what a lane holds was true for certain, where it may be served stale.
+    fn true_until(&self, lane: usize) -> Option<u64> {
+        let serves = self.holds == Mode::On && self.closed == 0;
+        let Lane {
+            proof,
+            frozen,
+            tracked,
+            ..
+        } = &self.lanes[lane];
+        frozen.or(*proof).filter(|_| serves && *tracked)
     }
 
     fn switch(&mut self, to: u8) {
@@ -465,6 +490,7 @@ impl Lane {
         Self {
             space,
             proof: None,
+            frozen: None,
             tracked: true,
             pushes: Vec::new(),
         }

@@ -172,8 +172,8 @@ impl<'a> Driver<'a> {
             .iter()
             .any(|pending| matches!(pending.op, Op::Probe));
         let cut = lanes.node().is_cut();
-        let asks = || lanes.l1().mode() != Mode::Off && (space.take_used() || self.ages(now));
-        if quiet && !probing && !cut && asks() {
+        let asks = || quiet && space.take_used() || self.ages(now);
+        if !probing && !cut && lanes.l1().mode() != Mode::Off && asks() {
             self.send_ours(b"*1\r\n$5\r\nHELLO\r\n", [Op::Probe], now);
         }
         self.touch(now);

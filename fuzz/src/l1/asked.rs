@@ -101,6 +101,7 @@ pub fn settings(max_bytes: usize, mode: Mode) -> Settings {
         entry_max_ttl: Duration::from_millis(LIVES[1]),
         max_entry_bytes: LONGEST[1],
         admit: Admit::Always,
+        serve_stale: Duration::from_millis(LIVES[1]),
         ..Settings::default()
     };
     settings.keyspaces.push(Keyspace {

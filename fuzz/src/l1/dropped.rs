@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nearside::l1::settings::Mode;
 use nearside::l1::{Known, Walk};
 
 use super::asked::{KEYS, What};
@@ -23,9 +24,17 @@ impl Model {
 
     /// Everything, or all of a lane, is void.
     pub fn void(&mut self, lane: usize, how: u8) {
+        match how % 8 {
+            6 => return self.freeze(lane),
+            7 => {
+                self.l1.thaw(&self.lanes[lane].space);
+                return self.thaw(lane);
+            }
+            _ => {}
+        }
         let before = self.l1.drops();
         let space = Arc::clone(&self.lanes[lane].space);
-        match how % 6 {
+        match how % 8 {
             0 => {
                 self.l1.flush(&space);
                 self.lanes[lane].pushes.push(None);
@@ -59,8 +68,38 @@ impl Model {
         assert_ne!(self.l1.drops(), before);
     }
 
+    /// The lane is lost: what it holds may be kept for stale service.
+    fn freeze(&mut self, lane: usize) {
+        let known = self.closed == 0 && self.writes_of_any == 0;
+        let Lane {
+            space,
+            proof,
+            frozen,
+            tracked,
+            ..
+        } = &mut self.lanes[lane];
+        self.l1.freeze(space);
+        if frozen.is_some() {
+            return;
+        }
+        if proof.is_none() || !known || self.holds != Mode::On || !*tracked {
+            return self.lose(lane);
+        }
+        *frozen = proof.take();
+        self.lanes[lane].pushes.push(None);
+        self.sent.retain(|sent| sent.lane != lane);
+    }
+
+    /// What is frozen of a lane is dropped.
+    pub fn thaw(&mut self, lane: usize) {
+        if self.lanes[lane].frozen.is_some() {
+            self.lose(lane);
+        }
+    }
+
     pub fn lose(&mut self, lane: usize) {
         self.lanes[lane].proof = None;
+        self.lanes[lane].frozen = None;
         self.lanes[lane].pushes.push(None);
         self.drop_lane(lane);
         self.sent.retain(|sent| sent.lane != lane);

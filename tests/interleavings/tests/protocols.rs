@@ -315,6 +315,61 @@ fn nobody_is_shown_what_is_older_than_an_acknowledged_write() {
     }
 }
 
+/// A lane is lost while a session announces a write and has it acknowledged over a connection of its own; the marker for it
+/// fails with the lane, which comes back. Nobody who has seen it acknowledged is served what was frozen before it.
+fn lost_lane(way: Write) {
+    let settings = Settings {
+        admit: Admit::Always,
+        max_bytes: 1 << 23,
+        serve_stale: Duration::from_secs(1),
+        ..Settings::default()
+    };
+    let l1 = Arc::new(L1::new(settings, 2));
+    let space = l1.add_space();
+    space.prove(1);
+    way.fill(&l1, &space, 1, l1.epoch());
+    let server = Arc::new(AtomicU64::new(1));
+    let (marker, pending) = channel();
+    let lane = thread::spawn({
+        let (l1, space, server) = (Arc::clone(&l1), Arc::clone(&space), Arc::clone(&server));
+        move || {
+            l1.freeze(&space);
+            pending.recv().expect("a marker");
+            way.settle(&l1);
+            l1.thaw(&space);
+            way.fill(&l1, &space, server.load(Ordering::SeqCst), l1.epoch());
+            space.prove(3);
+        }
+    });
+    let stale = {
+        let (l1, space) = (Arc::clone(&l1), Arc::clone(&space));
+        move || l1.true_until(&space).and_then(|_| way.look(&l1, &space))
+    };
+    way.announce(&l1);
+    server.store(2, Ordering::SeqCst);
+    if way == Write::Script {
+        l1.close();
+    }
+    assert_ne!(stale(), Some(1), "acknowledged");
+    marker.send(()).expect("a lane");
+    assert_ne!(stale(), Some(1), "settled");
+    lane.join().expect("no panic");
+    assert_eq!(stale(), Some(2), "what the lane reads when it is back");
+}
+
+#[test]
+fn nothing_older_than_an_acknowledged_write_is_served_stale() {
+    for way in [
+        Write::Key,
+        Write::Hash,
+        Write::Further,
+        Write::Any,
+        Write::Script,
+    ] {
+        explore(move || lost_lane(way));
+    }
+}
+
 /// A write is in flight until the last of two lanes has brought its push.
 fn settling() {
     let l1 = l1(Mode::On, None);

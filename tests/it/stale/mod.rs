@@ -9,6 +9,7 @@ use nearside::config::Settings;
 use nearside::l1::settings::{Keyspace, Settings as L1Settings};
 use nearside::upstream::breaker::Forced;
 
+use crate::coherence::rig::Rig;
 use crate::control::field;
 use crate::control::http::{ask, exchange};
 use crate::support::client::{Client, Protocol};
@@ -395,4 +396,25 @@ fn it_is_counted_and_told() {
     let stats = ask(http, "GET", "/v1/cache/stats", "").body;
     assert_eq!(stats["stale_service"]["possible"], "yes");
     assert_eq!(stats["keyspaces"]["kept"]["stale"], 1);
+}
+
+/// How old that is which would be served is known although nobody reads, however far `max_staleness` reaches.
+#[test]
+fn signs_of_life_are_asked_for_where_stale_may_be_served() {
+    for (serve_stale, asks) in [(Duration::from_secs(2), true), (Duration::ZERO, false)] {
+        let rig =
+            Rig::new(|settings| settings.l1.keyspaces = vec![kept(&settings.l1, serve_stale)]);
+        rig.near.session().must(&["PING"]);
+        let mark = rig.relay.mark();
+        let asked = || {
+            rig.relay
+                .sent(mark, |command| command.len() == 1 && command[0] == b"HELLO")
+        };
+        if asks {
+            eventually("a sign of life asked for", || asked().then_some(()));
+        } else {
+            thread::sleep(Duration::from_millis(1500));
+            assert!(!asked());
+        }
+    }
 }
