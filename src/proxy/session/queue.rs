@@ -102,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// The same with what few commands have.
+    #[inline]
     pub(super) fn queue_read(
         &mut self,
         request: &[u8],
@@ -157,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Announces a write of the keys that a request changes and gives their hashes; `None` where they cannot be told,
     /// and nothing is announced.
+    #[inline]
     pub(super) fn begin_write(
         &self,
         row: &Row,

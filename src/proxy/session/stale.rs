@@ -55,10 +55,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Answers so many commands, writes among them, with the error that the lane would refuse them with, if it would:
     /// before they are announced, since what they name is then still true.
+    #[inline]
     pub(super) fn turns_writes_away(&mut self, commands: usize) -> bool {
-        if !self.l1.serves_stale() || !self.lane_idle() {
-            return false;
-        }
+        self.l1.serves_stale() && self.lane_idle() && self.are_turned_away(commands)
+    }
+
+    fn are_turned_away(&mut self, commands: usize) -> bool {
         let error = self.seat.as_ref().and_then(|seat| seat.turns_away());
         let Some(error) = error else {
             return false;
