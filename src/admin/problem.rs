@@ -1,5 +1,6 @@
 //! What went wrong with a request, as RFC 9457 has it.
 
+use axum::extract::rejection::BytesRejection;
 use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +37,24 @@ impl Problem {
             "invalid-request",
             "The request is not valid",
             detail,
+        )
+    }
+
+    /// The request is sound, and what it asks for is not.
+    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            ..Self::invalid(detail)
+        }
+    }
+
+    /// The body did not come, or is too long.
+    pub(super) fn unreadable(refused: &BytesRejection) -> Self {
+        Self::new(
+            refused.status(),
+            "unreadable-body",
+            "The body cannot be read",
+            refused.body_text(),
         )
     }
 

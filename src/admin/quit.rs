@@ -35,23 +35,8 @@ async fn quit(
     uri: Uri,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|refused| {
-        let detail = refused.body_text();
-        Problem::new(
-            refused.status(),
-            "unreadable-body",
-            "The body cannot be read",
-            detail,
-        )
-    })?;
-    let asked = asked(&body, uri.query()).map_err(|detail| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-request",
-            "The request is not valid",
-            detail,
-        )
-    })?;
+    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
+    let asked = asked(&body, uri.query()).map_err(Problem::unprocessable)?;
     let (ending, configured) = &facts.ending;
     let stage = ending.ask(asked.unwrap_or(*configured));
     let draining = match stage {

@@ -59,22 +59,8 @@ async fn order(
             known.join(", ")
         ))
     })?;
-    let body = body.map_err(|refused| {
-        Problem::new(
-            refused.status(),
-            "unreadable-body",
-            "The body cannot be read",
-            refused.body_text(),
-        )
-    })?;
-    let forced = parse(&body).map_err(|detail| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-request",
-            "The request is not valid",
-            detail,
-        )
-    })?;
+    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
+    let forced = parse(&body).map_err(Problem::unprocessable)?;
     node.force(forced);
     Ok(json(&upstreams::breaker(node)))
 }

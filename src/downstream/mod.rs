@@ -26,7 +26,7 @@ use crate::proxy::control::Control;
 use crate::proxy::registry::Sessions;
 use crate::proxy::session::{Peer, Session};
 use crate::proxy::settings::Settings as ProxySettings;
-use crate::upstream::clock::now_ms;
+use crate::upstream::clock::{millis, now_ms};
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::pool;
 use drain::Ending;
@@ -313,7 +313,7 @@ impl Downstream {
 
 /// Asks sessions whose clients have been silent for a while to look whether it is too long.
 async fn watch_idle(shared: Arc<Shared>, timeout: Duration) {
-    let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let limit = millis(timeout);
     let mut looks = tokio::time::interval(
         (timeout / 4).clamp(Duration::from_millis(5), Duration::from_secs(1)),
     );

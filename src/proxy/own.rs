@@ -15,9 +15,10 @@ use self::stream::{Peek, Said};
 use self::wait::Wait;
 use super::forget_written;
 use crate::resp::frame::FrameWalker;
-use crate::upstream::connect::{ConnectError, Stream};
+use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{Clean, OwnKey};
 use crate::upstream::settings::Settings;
+use crate::upstream::stream::Stream;
 
 pub mod expected;
 pub mod stream;

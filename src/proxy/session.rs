@@ -8,6 +8,7 @@
 //! | reads from the client | `client` |
 //! | goes through the requests in hand | `requests`, or `streaming` where they are passed on before they are whole |
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
+//! | foresees what comes back over the own connection | `foresee` |
 //! | looks reads up, now or when their turn comes | `reads`, `ahead`, `partial` for an MGET with some keys missing |
 //! | answers reads while the upstream is lost | `stale` |
 //! | sends those that miss, as fills where that pays | `fills` |
@@ -44,7 +45,7 @@ use crate::resp::frame::FrameWalker;
 use crate::resp::request::RequestScanner;
 use crate::upstream::Pending;
 use crate::upstream::buffers::Share;
-use crate::upstream::clock::now_ms;
+use crate::upstream::clock::{millis, now_ms};
 use crate::upstream::flights::Flight;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
@@ -58,6 +59,7 @@ mod control;
 mod ending;
 mod explain;
 mod fills;
+mod foresee;
 mod here;
 mod link;
 mod mode;
@@ -151,8 +153,6 @@ pub struct Session<S> {
     queued_repeat: Vec<u8>,
     /// What is sent now was sent before, and lost.
     again: bool,
-    /// `request_timeout`, in milliseconds.
-    patience: u64,
     sent: u64,
     /// What `sent` was with the newest write.
     wrote: u64,
@@ -223,8 +223,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let l1 = Arc::clone(lanes.l1());
         let l1_on = l1.enter();
         let place = lanes.base();
-        let patience = u64::try_from(lanes.settings().request_timeout.as_millis());
-        let patience = patience.unwrap_or(u64::MAX);
         let mailbox: Arc<Mailbox> = Arc::default();
         mailbox.heard(now);
         let mut session = Self {
@@ -261,7 +259,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             repeat: Vec::new(),
             queued_repeat: Vec::new(),
             again: false,
-            patience,
             sent: 0,
             wrote: 0,
             answered: 0,
@@ -342,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.lanes.buffers.release(&mut mail.share);
         let too_large = std::mem::take(&mut mail.too_large);
         let again = mail.again.take().map(|since| {
-            mail.due = since.saturating_add(self.patience);
+            mail.due = since.saturating_add(millis(self.lanes.settings().request_timeout));
             mail.due
         });
         drop(mail);

@@ -33,20 +33,16 @@ mod settings;
 mod transition;
 mod window;
 
-use std::time::Duration;
-
 pub use settings::Settings;
 use settings::WHOLE;
 pub use transition::{Admission, Cause, Forced, Kind, Position, Snapshot, Transition};
 pub use window::Counts;
 use window::Window;
 
+use super::clock::millis;
+
 /// First wait of an open circuit, in milliseconds.
 const FIRST_WAIT_MS: u64 = 1000;
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// Where the breaker stands. Closed is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// How long a request counts, in milliseconds.
+/// How long a request counts at least, in milliseconds; half as much more at most.
 const WINDOW: u64 = 10_000;
 /// Retries that are granted whatever was answered, in that time.
 const LEAST: u64 = 10;

@@ -1,5 +1,7 @@
 //! The clock of the data path: `CLOCK_BOOTTIME`, which counts the time a machine or container was suspended.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since the machine started.
@@ -7,4 +9,10 @@ use rustix::time::{ClockId, clock_gettime};
 pub fn now_ms() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// A duration in the clock's unit; what is longer than it can tell is for ever.
+#[must_use]
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use super::breaker::Kind;
-use super::clock::now_ms;
-use super::connect::Stream;
+use super::clock::{millis, now_ms};
 use super::lane::{Lane, NO_REPLY, may_have_been};
 use super::reader::{LaneEnd, Outcomes, Reader};
+use super::stream::Stream;
 use super::touch::{self, Due, Touch};
 use super::{Op, Pending};
 use crate::l1::Settling;
@@ -199,8 +199,7 @@ impl<'a> Driver<'a> {
     fn keep_deadlines(&mut self, now: u64) -> Option<LaneEnd> {
         let oldest = self.reader.pending.front()?;
         let lanes = self.lane.lanes();
-        let limit = u64::try_from(lanes.settings().request_timeout.as_millis());
-        let limit = limit.unwrap_or(u64::MAX);
+        let limit = millis(lanes.settings().request_timeout);
         let silent = now.saturating_sub(oldest.sent.max(self.heard)) > limit;
         if silent && self.stall.is_none() {
             return Some(LaneEnd::TimedOut);

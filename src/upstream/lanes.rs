@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::buffers::Buffers;
-use super::clock::now_ms;
+use super::clock::{millis, now_ms};
 use super::connect::{Hello, ping};
 use super::identity::{Accepts, Identity, LaneKey};
 use super::lane::Lane;
@@ -35,6 +35,8 @@ use super::tls::{self, Connector};
 use crate::command::Row;
 use crate::command::learned::Learned;
 use crate::l1::{L1, Rule, Settling};
+
+mod commands;
 
 /// A session's place on a lane.
 #[derive(Debug)]
@@ -219,54 +221,6 @@ impl Lanes {
         Arc::clone(&self.hello.lock())
     }
 
-    /// What the upstream says of its commands; nothing before the first lane.
-    #[must_use]
-    pub fn learned(&self) -> Arc<Learned> {
-        Arc::clone(&self.learned.lock())
-    }
-
-    /// Whether the fields of a hash may end one by one, as far as is known.
-    #[must_use]
-    pub fn has_field_ttls(&self) -> bool {
-        !self.no_field_ttls.load(Ordering::Acquire)
-    }
-
-    pub(super) fn learn(&self, learned: Learned) {
-        let none = !learned.is_empty() && !learned.names("hpttl");
-        self.no_field_ttls.store(none, Ordering::Release);
-        self.vouch(&learned);
-        *self.learned.lock() = Arc::new(learned);
-    }
-
-    fn vouch(&self, learned: &Learned) {
-        let names = &self.l1.settings().module_reads;
-        if names.is_empty() {
-            return;
-        }
-        let mut rows = self.module_reads.lock();
-        let before = std::mem::take(&mut *rows);
-        for name in names {
-            let known = before.iter().find(|row| row.name == name).copied();
-            match learned.vouched(name, known) {
-                Ok(row) => rows.push(row),
-                Err(reason) => tracing::warn!(command = name, reason, "no read for L1"),
-            }
-        }
-    }
-
-    /// The row of a module's read that the operator vouches for, by its name in any case.
-    #[must_use]
-    pub fn module_read(&self, name: &[u8]) -> Option<&'static Row> {
-        if self.l1.settings().module_reads.is_empty() {
-            return None;
-        }
-        let rows = self.module_reads.lock();
-        let found = rows.iter();
-        found
-            .copied()
-            .find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
-    }
-
     /// The place of clients that send neither AUTH nor SELECT.
     #[must_use]
     pub fn base(&self) -> LaneKey {
@@ -288,8 +242,7 @@ impl Lanes {
     /// The identity of a user and password that the upstream has accepted lately, if a lane of it is up.
     #[must_use]
     pub fn known(&self, credentials: &Credentials) -> Option<Identity> {
-        let within = u64::try_from(self.l1.settings().entry_max_ttl.as_millis());
-        let within = within.unwrap_or(u64::MAX);
+        let within = millis(self.l1.settings().entry_max_ttl);
         let identity = self.accepts.known(credentials, now_ms(), within)?;
         let registry = self.registry.lock();
         let mut current = registry.current.iter();

@@ -34,6 +34,7 @@ pub mod private;
 mod push;
 mod reader;
 pub mod settings;
+pub mod stream;
 mod tls;
 mod touch;
 

@@ -23,7 +23,7 @@ use tokio::time::sleep;
 
 use super::breaker::{Admission, Breaker, Cause, Forced, Kind, Position, Snapshot, Transition};
 use super::budget::Budget;
-use super::clock::now_ms;
+use super::clock::{millis, now_ms};
 use super::connect::ConnectError;
 use super::settings::{Address, Settings};
 
@@ -78,9 +78,7 @@ impl Node {
     #[must_use]
     pub fn new(address: Address, settings: &Settings) -> Self {
         let slow_after = settings.breaker.slow_call_duration;
-        let slow_after = slow_after.map_or(0, |limit| {
-            u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1)
-        });
+        let slow_after = slow_after.map_or(0, |limit| millis(limit).max(1));
         Self {
             address,
             prefix: settings.breaker.error_prefix.clone(),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connect::Stream;
 use super::identity::LaneKey;
+use super::stream::Stream;
 
 /// Connections kept by one thread.
 const KEPT: usize = 64;

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use super::clock::millis;
 use crate::command;
 use crate::l1::{Cursor, L1, Space};
 use crate::resp::encode;
@@ -53,7 +54,7 @@ impl Touch {
     /// At most once in `interval` a key; never if it is zero.
     pub fn new(interval: Duration, now: u64) -> Self {
         Self {
-            interval: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+            interval: millis(interval),
             since: now,
             stage: Stage::Idle,
         }

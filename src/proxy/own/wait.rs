@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
+use crate::upstream::clock::millis;
+
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Wait {
@@ -35,7 +37,7 @@ impl Wait {
             self.since = None;
             return false;
         };
-        let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let within = millis(within);
         let since = *self.since.get_or_insert(now);
         let left = since.saturating_add(within).saturating_sub(now);
         if left == 0 {

@@ -3,6 +3,8 @@
 
 mod history;
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 

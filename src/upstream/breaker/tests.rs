@@ -1,5 +1,7 @@
 //! One walk along each arrow of the header's picture.
 
+use std::time::Duration;
+
 use super::*;
 
 fn breaker(adjust: impl FnOnce(&mut Settings)) -> Breaker {
