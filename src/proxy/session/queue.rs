@@ -116,15 +116,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if matches!(op, Op::Write(_) | Op::Exec(_) | Op::Script) {
             self.wrote = self.sent;
         }
-        let repeatable = repeatable && !self.silent && !self.again && self.partial.is_none();
-        if repeatable {
+        let attempt = if self.again {
+            Attempt::Second
+        } else if repeatable && !self.silent && self.partial.is_none() {
             self.queued_repeat.clear();
             self.queued_repeat.extend_from_slice(request);
-        }
-        let attempt = match repeatable {
-            true => Attempt::First,
-            false if self.again => Attempt::Second,
-            false => Attempt::Only,
+            Attempt::First
+        } else {
+            Attempt::Only
         };
         self.bytes.extend_from_slice(request);
         self.batch.push(Pending {

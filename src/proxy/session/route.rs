@@ -253,11 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) -> Option<Flow> {
         let row = row?;
-        let way = self.way(class, row, request, args)?;
-        if matches!(way, Way::Write | Way::Script) && self.turns_writes_away(1) {
-            return Some(Flow::Done);
-        }
-        match way {
+        match self.way(class, row, request, args)? {
+            Way::Write | Way::Script if self.turns_writes_away(1) => {}
             Way::Read(wanted) => return Some(self.read_as(wanted, request, args)),
             Way::Relay => {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());
