@@ -190,11 +190,16 @@ impl Node {
         self.slow_after
     }
 
+    /// A connection was lost, if only an idle one: others may be about to come back as well.
+    pub(super) fn lost(&self) {
+        self.troubled.store(now_ms(), Ordering::Relaxed);
+    }
+
     /// Something has failed that speaks against the node.
     pub fn failed(&self, kind: Kind) {
         self.drain();
         if kind != Kind::Loading {
-            self.troubled.store(now_ms(), Ordering::Relaxed);
+            self.lost();
         }
         self.act(|breaker, now| breaker.failed(now, kind));
     }

@@ -254,6 +254,7 @@ impl Lane {
             ),
         };
         tracing::warn!(upstream = %address, reason, "lane lost");
+        lanes.node().lost();
         if !reader.pending.is_empty() {
             match end {
                 LaneEnd::TimedOut => lanes.node().failed(Kind::Timeout),

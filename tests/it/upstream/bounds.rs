@@ -1,9 +1,16 @@
 //! What is refused before anything is sent: too much is in flight, or the circuit is open.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
 use nearside::upstream::breaker::Forced;
 
 use super::{Stage, eventually, is_unavailable};
+use crate::support::nearside::Nearside;
 use crate::support::resp::Value;
+use crate::support::scripted::{Scripted, usual};
 
 #[test]
 fn too_much_in_flight_on_a_lane() {
@@ -103,4 +110,47 @@ fn nothing_goes_through_an_open_circuit() {
     });
     assert_eq!(stage.upstream.count(&["PING"]), 1);
     assert_eq!(stage.upstream.count(&["SET"]), 0);
+}
+
+/// All lanes are lost at once: they come back one after another.
+#[test]
+fn one_handshake_of_a_lane_at_a_time_after_a_loss() {
+    #[derive(Default)]
+    struct Seen {
+        under_way: BTreeSet<usize>,
+        most: usize,
+    }
+    let seen: Arc<Mutex<Seen>> = Arc::default();
+    let counted = Arc::clone(&seen);
+    let upstream = Scripted::start(move |connection, command| {
+        let mut seen = counted.lock().expect("unpoisoned");
+        match command {
+            ["HELLO", "3", ..] => {
+                seen.under_way.insert(connection);
+                seen.most = seen.most.max(seen.under_way.len());
+                drop(seen);
+                // Time for the others to begin theirs, where nothing holds them back.
+                thread::sleep(Duration::from_millis(20));
+            }
+            ["CLIENT", "TRACKING", ..] => {
+                seen.under_way.remove(&connection);
+            }
+            _ => {}
+        }
+        Some(usual(command))
+    });
+    let near = Nearside::start(upstream.addr(), |_| {});
+    let mut sessions: Vec<_> = (0..6).map(|_| near.session()).collect();
+    for (db, session) in sessions.iter_mut().enumerate() {
+        session.must(&["SELECT", &db.to_string()]);
+    }
+    let all = || (near.running().lanes_up() == 6).then_some(());
+    eventually("six lanes", all);
+    *seen.lock().expect("unpoisoned") = Seen::default();
+    upstream.cut();
+    eventually("no lane", || {
+        (seen.lock().expect("unpoisoned").most > 0).then_some(())
+    });
+    eventually("six lanes again", all);
+    assert_eq!(seen.lock().expect("unpoisoned").most, 1);
 }
