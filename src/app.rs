@@ -18,8 +18,8 @@ use crate::l1::L1;
 use crate::l1::keyspace::Counters;
 use crate::proxy::control::{Control, Fleet};
 use crate::proxy::fleet::Member;
-use crate::telemetry;
-use crate::upstream::clock::now_ms;
+use crate::telemetry::clock::now_ms;
+use crate::telemetry::{self, Telemetry};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 use crate::upstream::private::PrivateServer;
@@ -65,7 +65,13 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         }
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
-    let lanes = Lanes::new(endpoint, settings.lane.clone(), Arc::clone(&l1));
+    let telemetry = Telemetry::new(&settings.telemetry);
+    let lanes = Lanes::new(
+        endpoint,
+        settings.lane.clone(),
+        Arc::clone(&l1),
+        Arc::clone(&telemetry),
+    );
     let lanes = lanes.map_err(StartError)?;
     let member = settings.proxy.fleet.as_deref();
     let member = member.map(|name| Member::new(name, &lanes));

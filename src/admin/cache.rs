@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::l1::hot::COUNTED;
 use crate::proxy::control::tree::Tree;
 use crate::proxy::control::{Control, NO_FLEET, Scope, Target, statistics};
-use crate::upstream::clock::now_ms;
+use crate::telemetry::clock::now_ms;
 
 /// Hot keys that are told where no number is given.
 const HOT_KEYS: usize = 20;

@@ -6,9 +6,12 @@
 //! rows of their own. A command that is not in the table goes over the session's own connection, and [`learned`]
 //! tells what the upstream says of it.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use crate::resp::downgrade::Shape;
+use crate::telemetry::durations::Label;
 
 mod blocks;
 mod index;
@@ -153,6 +156,8 @@ pub struct Row {
     subs: &'static [Row],
     /// With this word among its arguments the command is another one.
     word: Option<(&'static str, &'static Row)>,
+    /// What it is known by where durations are recorded: of its name, and of no other row's.
+    pub label: Label,
 }
 
 impl Row {
@@ -278,4 +283,37 @@ pub fn of(request: &[u8], args: &[Range<usize>]) -> Option<&'static Row> {
 /// Every command's row, without the sub-commands.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     table::GROUPS.iter().copied().flatten()
+}
+
+/// Every row, those of sub-commands and of commands with a certain word included.
+pub fn all_rows() -> impl Iterator<Item = &'static Row> {
+    rows().flat_map(|row| {
+        let word = row.word.map(|(_, row)| row);
+        [row].into_iter().chain(row.subs).chain(word)
+    })
+}
+
+/// The row that has this label; `None` for [`Label::OTHER`].
+#[must_use]
+pub fn by_label(label: Label) -> Option<&'static Row> {
+    static ROWS: LazyLock<HashMap<Label, &Row>> =
+        LazyLock::new(|| all_rows().map(|row| (row.label, row)).collect());
+    ROWS.get(&label).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_label_of_its_own() {
+        for row in all_rows() {
+            assert_ne!(row.label, Label::OTHER);
+            let others = all_rows().filter(|other| other.label == row.label);
+            for other in others {
+                assert_eq!(row.name, other.name, "give SEED another value");
+            }
+            assert_eq!(by_label(row.label).map(|row| row.name), Some(row.name));
+        }
+    }
 }

@@ -26,7 +26,7 @@ use crate::proxy::control::Control;
 use crate::proxy::registry::Sessions;
 use crate::proxy::session::{Peer, Session};
 use crate::proxy::settings::Settings as ProxySettings;
-use crate::upstream::clock::{millis, now_ms};
+use crate::telemetry::clock::{millis, now_ms};
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::pool;
 use drain::Ending;

@@ -1,8 +1,32 @@
-//! The log, and the names of the metrics.
+//! What is told of nearside's work: the log, the numbers, the slow log and the traces. It knows nothing of what it is told.
+//!
+//! ```text
+//!  worker threads                                      side port's thread, exporter's thread
+//!  session --durations--> Recorder (its thread's own) --summed at a scrape--> /metrics, OTLP
+//!          --operation, if drawn, slow or failed------> slow log, traces (bounded; what has no room is counted)
+//! ```
+//!
+//! | owns | in |
+//! |---|---|
+//! | the clock | `clock` |
+//! | durations by command and route | `durations` |
+//! | what is told of one operation | `operation` |
+//! | every metric's name | `names` |
+//!
+//! Locks and atomics: a recorder's atomics have one writer, its thread, and are read at any time; the list of recorders has
+//! a mutex, taken when a session begins and at a scrape.
 
+use std::sync::Arc;
+
+pub mod clock;
+pub mod durations;
 pub mod names;
+pub mod operation;
 pub mod settings;
 
+use clock::micros;
+use durations::{Recorder, Recorders};
+use operation::Operation;
 use settings::{LogFormat, Settings};
 
 /// Starts the log on standard error. A second call changes nothing.
@@ -15,4 +39,62 @@ pub fn start_log(settings: &Settings) {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+}
+
+/// What the rooms of a process tell of their work.
+#[derive(Debug)]
+pub struct Telemetry {
+    settings: Settings,
+    /// Durations by command and route.
+    pub recorders: Recorders,
+    /// An operation that takes so long, in microseconds, is told of.
+    slow: u64,
+}
+
+impl Telemetry {
+    /// As the operator has it.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings: settings.clone(),
+            recorders: Recorders::default(),
+            slow: settings.slow_threshold.map_or(u64::MAX, micros),
+        })
+    }
+
+    /// Where the thread that asks records durations; `None` where metrics are off.
+    #[must_use]
+    pub fn recorder(&self) -> Option<Arc<Recorder>> {
+        self.settings.metrics.then(|| self.recorders.here())
+    }
+
+    /// The least time, in microseconds, after which [`note`](Self::note) wants to hear of an operation that was not drawn.
+    #[inline]
+    #[must_use]
+    pub fn slow(&self) -> u64 {
+        self.slow
+    }
+
+    /// Whether it wants to hear of operations that failed.
+    #[must_use]
+    pub fn wants_failed(&self) -> bool {
+        false
+    }
+
+    /// One in so many operations is to be told of whatever becomes of it; 0 for none.
+    #[must_use]
+    pub fn drawn_one_in(&self) -> f64 {
+        0.0
+    }
+
+    /// Whether keys may be told as they are.
+    #[must_use]
+    pub fn tells_keys(&self) -> bool {
+        false
+    }
+
+    /// Takes an operation in. It does not wait, and allocates little.
+    pub fn note(&self, operation: &Operation) {
+        let _ = operation;
+    }
 }

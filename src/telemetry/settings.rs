@@ -1,4 +1,6 @@
-//! What an operator can set about the log.
+//! What an operator can set about the log, the metrics and what is told of single operations.
+
+use std::time::Duration;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,9 +12,23 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The room's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How log lines look.
     pub log: LogFormat,
+    /// Durations are recorded, and `/metrics` is served.
+    pub metrics: bool,
+    /// Operations that take longer go to the slow log; `None` for none.
+    pub slow_threshold: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            log: LogFormat::default(),
+            metrics: true,
+            slow_threshold: Some(Duration::from_millis(10)),
+        }
+    }
 }

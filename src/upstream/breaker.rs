@@ -39,7 +39,7 @@ pub use transition::{Admission, Cause, Forced, Kind, Position, Snapshot, Transit
 pub use window::Counts;
 use window::Window;
 
-use super::clock::millis;
+use crate::telemetry::clock::millis;
 
 /// First wait of an open circuit, in milliseconds.
 const FIRST_WAIT_MS: u64 = 1000;

@@ -10,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use super::breaker::Kind;
-use super::clock::{millis, now_ms};
 use super::lane::{Lane, NO_REPLY, may_have_been};
 use super::reader::{LaneEnd, Outcomes, Reader};
 use super::stream::Stream;
@@ -18,6 +17,7 @@ use super::touch::{self, Due, Touch};
 use super::{Op, Pending};
 use crate::l1::Settling;
 use crate::l1::settings::Mode;
+use crate::telemetry::clock::{millis, now_ms};
 
 /// Bytes read from the upstream at a time.
 const READ_CHUNK: usize = 64 * 1024;

@@ -11,7 +11,6 @@ use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::clock::{millis, now_ms};
 use super::flights::{Flights, Join};
 use super::identity::LaneKey;
 use super::lanes::Lanes;
@@ -19,6 +18,7 @@ use super::mailbox::Mailbox;
 use super::pending::refuse_in_turn;
 use super::{Op, Pending, refuse};
 use crate::l1::{Inherited, Reach, Read, Settling, Space};
+use crate::telemetry::clock::{millis, now_ms};
 
 mod life;
 

@@ -23,7 +23,6 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::buffers::Buffers;
-use super::clock::{millis, now_ms};
 use super::connect::{Hello, ping};
 use super::identity::{Accepts, Identity, LaneKey};
 use super::lane::Lane;
@@ -35,6 +34,8 @@ use super::tls::{self, Connector};
 use crate::command::Row;
 use crate::command::learned::Learned;
 use crate::l1::{L1, Rule, Settling};
+use crate::telemetry::Telemetry;
+use crate::telemetry::clock::{millis, now_ms};
 
 mod commands;
 
@@ -97,6 +98,7 @@ pub struct Lanes {
     ours: Mutex<Option<Credentials>>,
     settings: Settings,
     l1: Arc<L1>,
+    telemetry: Arc<Telemetry>,
     /// Keys to be read over own connections.
     pub large: Arc<LargeKeys>,
     /// What all clients' buffers hold.
@@ -123,7 +125,12 @@ impl Lanes {
     ///
     /// # Errors
     /// One line on what is wrong with the files that the endpoint names.
-    pub fn new(endpoint: Endpoint, settings: Settings, l1: Arc<L1>) -> Result<Arc<Self>, String> {
+    pub fn new(
+        endpoint: Endpoint,
+        settings: Settings,
+        l1: Arc<L1>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Arc<Self>, String> {
         let node = Arc::new(Node::new(endpoint.address.clone(), &settings));
         let buffers = Arc::new(Buffers::new(settings.max_buffer_bytes));
         let tls = Mutex::new(read_tls(&endpoint)?.map(Arc::new));
@@ -134,6 +141,7 @@ impl Lanes {
             endpoint,
             settings,
             l1,
+            telemetry,
             large: Arc::default(),
             buffers,
             accepts: Accepts::default(),
@@ -166,6 +174,12 @@ impl Lanes {
     /// What TLS is spoken with, if it is.
     pub(super) fn tls(&self) -> Option<Arc<Connector>> {
         self.tls.lock().clone()
+    }
+
+    /// What is told of the work.
+    #[must_use]
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
     }
 
     /// The upstream.

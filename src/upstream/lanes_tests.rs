@@ -6,6 +6,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::*;
+use crate::telemetry::Telemetry;
+use crate::telemetry::settings::Settings as TelemetrySettings;
 
 /// Counts warnings.
 struct Warnings(Arc<AtomicUsize>);
@@ -41,7 +43,13 @@ fn that_there_is_no_room_is_said_once_until_there_was_room() {
         ..Settings::default()
     };
     let l1 = Arc::new(L1::new(crate::l1::settings::Settings::default(), 1));
-    let lanes = Lanes::new(endpoint, settings, l1).expect("no files to read");
+    let lanes = Lanes::new(
+        endpoint,
+        settings,
+        l1,
+        Telemetry::new(&TelemetrySettings::default()),
+    )
+    .expect("no files to read");
     // Its tasks are never polled.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

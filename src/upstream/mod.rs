@@ -18,7 +18,6 @@ pub mod breaker;
 pub mod budget;
 pub mod buffers;
 pub mod bus;
-pub mod clock;
 pub mod connect;
 mod driver;
 pub mod flights;

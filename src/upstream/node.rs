@@ -23,9 +23,9 @@ use tokio::time::sleep;
 
 use super::breaker::{Admission, Breaker, Cause, Forced, Kind, Position, Snapshot, Transition};
 use super::budget::Budget;
-use super::clock::{millis, now_ms};
 use super::connect::ConnectError;
 use super::settings::{Address, Settings};
+use crate::telemetry::clock::{millis, now_ms};
 
 /// Handshakes of a kind at a time with a node that is well.
 const HANDSHAKES: u32 = 16;

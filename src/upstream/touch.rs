@@ -9,11 +9,11 @@
 
 use std::time::Duration;
 
-use super::clock::millis;
 use crate::command;
 use crate::l1::{Cursor, L1, Space};
 use crate::resp::encode;
 use crate::resp::request::{RequestScanner, Scanned};
+use crate::telemetry::clock::millis;
 
 /// Entries looked at in one step, and keys told of.
 const STEP: usize = 16 * 1024;

@@ -3,6 +3,7 @@
 use super::{Known, Learned};
 use crate::command::{Access, Begin, Cache, Class, Find, Flags, Row, Spec};
 use crate::resp::downgrade::Shape;
+use crate::telemetry::durations::Label;
 
 impl Learned {
     /// The row of a command, named in upper case, whose replies may be kept. It lives as long as the process: few are
@@ -41,6 +42,7 @@ impl Learned {
             shape_from: 0,
             subs: &[],
             word: None,
+            label: Label::OTHER,
         })))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Access, Begin, Cache, Class, Find, Flags, Row, Spec};
 use crate::resp::downgrade::Shape;
+use crate::telemetry::durations::Label;
 
 mod collections;
 mod generic;
@@ -41,8 +42,24 @@ const fn row(
         shape_from: 0,
         subs: &[],
         word: None,
+        label: label(name),
     }
 }
+
+/// A hash of 16 bits, and never [`Label::OTHER`]: that no two names share one is tested.
+#[expect(clippy::cast_possible_truncation, reason = "16 bits of it are wanted")]
+const fn label(name: &str) -> Label {
+    let name = name.as_bytes();
+    let (mut hash, mut at) = (SEED, 0);
+    while at < name.len() {
+        hash = (hash ^ name[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    Label((hash >> 40) as u16)
+}
+
+/// With which no two names get the same label.
+const SEED: u64 = 2;
 
 impl Row {
     /// L1 may hold its reply.

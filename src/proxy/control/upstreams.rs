@@ -1,8 +1,8 @@
 //! How the upstream is and where its circuit breaker stands, for the side port and for NEARSIDE alike.
 
 use super::tree::Tree;
+use crate::telemetry::clock::now_ms;
 use crate::upstream::breaker::{Position, Snapshot, Transition};
-use crate::upstream::clock::now_ms;
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Sleep, sleep};
 
-use crate::upstream::clock::millis;
+use crate::telemetry::clock::millis;
 
 /// See the module's header.
 #[derive(Debug, Default)]

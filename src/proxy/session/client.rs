@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{CHUNK, OUTPUT_WINDOW, STREAM_WINDOW, Session, spare};
 use crate::proxy::forget_written;
 use crate::proxy::own::Own;
-use crate::upstream::clock::now_ms;
+use crate::telemetry::clock::now_ms;
 use crate::upstream::lanes::Seat;
 
 /// Unread requests above which a session that has to wait reads no further.

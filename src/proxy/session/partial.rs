@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let true_still = self.seat.as_ref().is_some_and(|seat| {
             let space = seat.space();
-            let now = crate::upstream::clock::now_ms();
+            let now = crate::telemetry::clock::now_ms();
             self.l1.knocked_out(Rule::PartialMget)
                 || now < partial.until
                     && self.l1.epoch() == partial.epoch

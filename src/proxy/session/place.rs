@@ -14,7 +14,7 @@ use crate::command::Class;
 use crate::proxy::own::expected::Change;
 use crate::resp::encode;
 use crate::resp::frame::parse_integer;
-use crate::upstream::clock::now_ms;
+use crate::telemetry::clock::now_ms;
 use crate::upstream::identity::{Identity, LaneKey};
 use crate::upstream::settings::Credentials;
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Session;
 use super::reads::Asked;
 use crate::resp::encode;
-use crate::upstream::clock::now_ms;
+use crate::telemetry::clock::now_ms;
 use crate::upstream::lanes::Seat;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {

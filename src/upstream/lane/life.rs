@@ -17,8 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{Lane, NO_REPLY, Standing, may_have_been};
 use crate::l1::Settling;
+use crate::telemetry::clock::{millis, now_ms};
 use crate::upstream::breaker::Kind;
-use crate::upstream::clock::{millis, now_ms};
 use crate::upstream::connect::{ConnectError, LaneConnection, open_lane};
 use crate::upstream::driver::Driver;
 use crate::upstream::reader::{LaneEnd, Reader, Surroundings};

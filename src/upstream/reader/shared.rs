@@ -7,7 +7,7 @@ use super::Reader;
 use crate::l1::{L1, Space};
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::FrameWalker;
-use crate::upstream::clock::now_ms;
+use crate::telemetry::clock::now_ms;
 use crate::upstream::flights::Joined;
 use crate::upstream::pending::Predicted;
 

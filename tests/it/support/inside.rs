@@ -10,6 +10,8 @@ use nearside::proxy::control::Control;
 use nearside::proxy::registry::Sessions;
 use nearside::proxy::session::{Peer, Session};
 use nearside::proxy::settings::Settings;
+use nearside::telemetry::Telemetry;
+use nearside::telemetry::settings::Settings as TelemetrySettings;
 use nearside::upstream::lanes::{Lanes, Seat};
 use nearside::upstream::settings::{Address, Endpoint};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,7 +40,13 @@ impl Inside {
             password_file: None,
         };
         let settings = nearside::upstream::settings::Settings::default();
-        let lanes = Lanes::new(endpoint, settings, Arc::clone(&l1)).expect("no files");
+        let lanes = Lanes::new(
+            endpoint,
+            settings,
+            Arc::clone(&l1),
+            Telemetry::new(&TelemetrySettings::default()),
+        )
+        .expect("no files");
         let (control, _) = Control::new(&lanes, None);
         Self {
             l1,
