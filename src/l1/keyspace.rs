@@ -70,8 +70,14 @@ impl Refusal {
 pub struct Counters {
     /// Reads answered from memory.
     pub hits: AtomicU64,
-    /// Cacheable reads that went upstream.
+    /// Cacheable reads that were not, and went upstream unless they are `shared`.
     pub misses: AtomicU64,
+    /// Those of the misses that shared another session's read.
+    pub shared: AtomicU64,
+    /// Null replies of the upstream to cacheable reads.
+    pub absent: AtomicU64,
+    /// Write commands sent upstream, by their first key.
+    pub writes: AtomicU64,
     /// Reads answered with what was held when the upstream was lost; not among the hits.
     pub stale: AtomicU64,
     /// Replies put in.

@@ -11,7 +11,7 @@ use std::thread::ThreadId;
 use parking_lot::Mutex;
 
 /// A command, as the command table numbers it; [`Label::OTHER`] for what it does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Label(pub u16);
 
 impl Label {

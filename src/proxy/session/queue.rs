@@ -113,6 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         extra: Option<Box<Extra>>,
     ) {
         self.sent += 1;
+        let told = self.telling.is_followed();
+        self.telling.ask_lane();
         if matches!(op, Op::Write(_) | Op::Exec(_) | Op::Script) {
             self.wrote = self.sent;
         }
@@ -128,7 +130,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.bytes.extend_from_slice(request);
         self.batch.push(Pending {
             session: Some(Arc::clone(&self.mailbox)),
-            sent: self.now,
+            sent_us: self.now_us,
+            told,
             resp2: self.resp2,
             shape,
             silent: self.silent,

@@ -1,11 +1,13 @@
 //! Cacheable reads: from L1 now, from L1 when their turn comes, with somebody else's read, or from the lane.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ahead::warm_keys;
 use super::requests::ANSWERED;
+use super::telling::Ask;
 use super::{Flow, Session};
 use crate::command::Row;
 use crate::l1::settings::Mode;
@@ -13,6 +15,7 @@ use crate::l1::{AHEAD, L1, Lookup, Read, Rule, Space};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
+use crate::telemetry::durations::Route;
 use crate::upstream::Predicted;
 use crate::upstream::flights::Join;
 
@@ -36,6 +39,7 @@ pub(super) struct Deferred {
     args: Vec<Range<usize>>,
     wanted: Wanted,
     silent: bool,
+    ask: Ask,
     /// What L1 said when it came; used by a knock-out alone.
     captured: Option<Vec<u8>>,
 }
@@ -126,10 +130,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 args: &read.args,
                 wanted: read.wanted,
             };
+            self.telling.resume(read.ask);
             match read.captured {
                 Some(captured) => self.out.extend_from_slice(&captured),
                 None => self.look_up(asked),
             }
+            self.telling.finish();
             if read.silent {
                 self.out.truncate(before);
             }
@@ -142,10 +148,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.l1.knocked_out(Rule::WaitAtTail) {
             return;
         }
+        if self.deferred.is_empty() {
+            return;
+        }
         let silent = self.silent;
+        let in_hand = self.telling.ask();
         self.deferred_bytes = 0;
         for read in std::mem::take(&mut self.deferred) {
             self.silent = read.silent;
+            self.telling.resume(read.ask);
             let asked = Asked {
                 request: &read.request,
                 args: &read.args,
@@ -156,6 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.send_plain(asked, None);
         }
         self.silent = silent;
+        self.telling.resume(in_hand);
     }
 
     /// A cacheable read.
@@ -183,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.l1.hot.note(&asked.request[key.clone()], self.now);
                 }
             }
-        } else if self.sampler.draws()
+        } else if self.drawn.hot
             && let Some(key) = asked.first_key()
         {
             self.l1.hot.note(key, self.now);
@@ -199,6 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && let Some(own) = &mut self.own
         {
             own.send(request);
+            own.asking = Some(self.telling.ask());
             own.expect(Expect::LargeRead(hash), self.silent);
         }
         Flow::Done
@@ -227,6 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else if serving && idle {
             if let Some(keyspace) = self.answer(asked) {
                 self.note(keyspace, true);
+                self.telling.done(Route::L1);
                 return;
             }
             if matches!(asked.wanted, Wanted::Values)
@@ -250,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 args: asked.args.to_vec(),
                 wanted: asked.wanted,
                 silent: self.silent,
+                ask: self.telling.ask(),
                 captured,
             });
             return;
@@ -315,11 +330,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if written || !joined() {
             return false;
         }
-        self.sent += 1;
-        self.repeat.clear();
-        self.repeat.extend_from_slice(asked.request);
         let keyspace = self.keyspace(&asked);
         self.note(keyspace, false);
+        self.sent += 1;
+        self.telling.ask_lane();
+        self.repeat.clear();
+        self.repeat.extend_from_slice(asked.request);
+        let counters = self.l1.keyspaces().counters(keyspace);
+        counters.shared.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -380,7 +398,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Counts a hit or a miss.
+    #[inline]
     pub(super) fn note(&mut self, keyspace: u8, hit: bool) {
+        self.telling.reads(keyspace);
         if keyspace != self.tally.keyspace {
             self.count();
             self.tally.keyspace = keyspace;

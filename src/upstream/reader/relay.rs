@@ -26,7 +26,7 @@ pub(super) struct Reply {
     pub(super) discarding: bool,
     /// It is a bulk that holds up everybody behind it.
     huge: bool,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Its first bytes, if it is an error that was handed over.
     pub(super) error: Vec<u8>,
     /// What it says, if it is for nobody.
@@ -122,8 +122,7 @@ impl Reader {
             }
         }
         mail.progress = self.now;
-        let fresh = !self.reply.relayed;
-        let before = mail.out.len();
+        let (fresh, before) = (!self.reply.relayed, mail.out.len());
         let cut = mail.cut.is_some() || head.silent;
         let walked = match plain {
             Some(consumed) => Walked {
@@ -166,6 +165,11 @@ impl Reader {
                 self.held_back = Some(mail.out.split_off(end));
             }
             _ => mail.answered += u64::from(walked.done),
+        }
+        if walked.done {
+            let uncounted = self.held_back.is_some();
+            let telling = &mut self.telling;
+            telling.ended(head, &mut mail, uncounted, &self.reply, bytes);
         }
         drop(mail);
         if !self
