@@ -182,9 +182,19 @@ impl Keyspaces {
             .map(|(number, (policy, counters))| (number, policy, counters))
     }
 
-    /// Counts reads.
-    pub fn count(&self, number: u8, hits: u64, misses: u64) {
+    /// Whether there is none but the default one.
+    #[inline]
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.policies.len() == 1
+    }
+
+    /// Counts reads, and writes that were sent upstream.
+    pub fn count(&self, number: u8, hits: u64, misses: u64, writes: u64) {
         let counters = self.counters(number);
+        if writes > 0 {
+            counters.writes.fetch_add(writes, Ordering::Relaxed);
+        }
         if hits > 0 {
             counters.hits.fetch_add(hits, Ordering::Relaxed);
         }

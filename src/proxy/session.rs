@@ -47,12 +47,12 @@ use crate::l1::{L1, Rule};
 use crate::resp::frame::FrameWalker;
 use crate::resp::request::RequestScanner;
 use crate::telemetry::clock::{millis, now_ms, now_us};
-use crate::upstream::Pending;
 use crate::upstream::buffers::Share;
 use crate::upstream::flights::Flight;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
+use crate::upstream::{NO_KEYSPACE, Pending};
 
 mod again;
 mod ahead;
@@ -195,6 +195,8 @@ pub struct Session<S> {
     /// When what the client sent last was read, in microseconds of the boot clock.
     arrived: u64,
     tally: Tally,
+    /// Key space of a cacheable read that is about to be sent.
+    missed: u8,
     sampler: Sampler,
     attention: Attention,
     /// What the command in hand is singled out for.
@@ -297,6 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             now_us: now * 1000,
             arrived: now * 1000,
             tally: Tally::default(),
+            missed: NO_KEYSPACE,
             sampler: Sampler::new(id),
             attention: Attention::new(id, Shares::default()),
             drawn: Drawn::default(),

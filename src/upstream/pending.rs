@@ -168,6 +168,9 @@ pub enum Attempt {
     Second,
 }
 
+/// Of a command that is no cacheable read.
+pub const NO_KEYSPACE: u8 = u8::MAX;
+
 /// A command that was queued on the lane.
 #[derive(Debug)]
 #[expect(
@@ -193,6 +196,8 @@ pub struct Pending {
     pub reads: Option<u64>,
     /// It is told of, whatever becomes of it.
     pub told: bool,
+    /// The number of the key space that a cacheable read is counted in; [`NO_KEYSPACE`] for what is none.
+    pub keyspace: u8,
     /// What its reply does.
     pub op: Op,
     /// What few commands have.
@@ -207,6 +212,7 @@ impl Pending {
             session,
             sent_us: sent * 1000,
             told: false,
+            keyspace: NO_KEYSPACE,
             resp2: false,
             shape: Shape::Generic,
             silent: true,

@@ -40,6 +40,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         session: Some(Arc::clone(&session)),
         sent_us: 1000,
         told: false,
+        keyspace: 0,
         resp2: true,
         silent: false,
         shape: crate::resp::downgrade::Shape::Generic,

@@ -36,6 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silent = std::mem::take(&mut self.silent);
         self.again = true;
         self.ask_again(&request, alone, due);
+        self.telling.finish();
         self.again = false;
         self.silent = silent;
         self.bytes.extend(queued.0);
@@ -76,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !in_time || !self.lanes.node().retries.grant(self.now) {
             let error = self.lanes.error("connection lost before the reply");
             encode::error(&mut self.out, &error);
+            self.telling.refuse(&error);
         } else if let Some(asked) = asked {
             self.look_up(asked);
         } else {

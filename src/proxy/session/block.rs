@@ -42,6 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for Queued { at, args, row } in &queued {
             let request = &input[at.clone()];
             if matches!(row.class, Class::LaneWrite) {
+                self.note_write(row, request, args);
                 // All of them can be told: `find_block` has seen to it.
                 hashes.extend(self.begin_write(row, request, args).unwrap_or_default());
                 elsewhere |= self.reaches_elsewhere(row, args);

@@ -62,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let node = self.lanes.node();
         if let Some(error) = node.refusal() {
             encode::error(&mut self.out, &error);
+            self.telling.refuse(&error);
             return false;
         }
         if let Some(clean) = pool::take(&key, node.generation()) {
@@ -69,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             if let Some(error) = self.seat.as_ref().and_then(|seat| seat.unavailable()) {
                 encode::error(&mut self.out, &error);
+                self.telling.refuse(&error);
                 return false;
             }
             let generation = node.generation();

@@ -12,7 +12,7 @@ use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
-use crate::upstream::{Attempt, Extra, Op, Pending};
+use crate::upstream::{Attempt, Extra, NO_KEYSPACE, Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Leaves a lane that is late or retired, once nothing is outstanding on it; takes a seat where there was no room
@@ -132,6 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             session: Some(Arc::clone(&self.mailbox)),
             sent_us: self.now_us,
             told,
+            keyspace: std::mem::replace(&mut self.missed, NO_KEYSPACE),
             resp2: self.resp2,
             shape,
             silent: self.silent,

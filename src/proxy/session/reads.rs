@@ -16,8 +16,8 @@ use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::telemetry::durations::Route;
-use crate::upstream::Predicted;
 use crate::upstream::flights::Join;
+use crate::upstream::{NO_KEYSPACE, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
@@ -99,12 +99,13 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Hits and misses of a pass, while they are of one key space.
+/// Hits, misses and writes of a pass, while they are of one key space.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     keyspace: u8,
     hits: u64,
     misses: u64,
+    writes: u64,
     /// There were hits since this was last asked.
     used: bool,
 }
@@ -333,6 +334,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let keyspace = self.keyspace(&asked);
         self.note(keyspace, false);
         self.sent += 1;
+        self.missed = NO_KEYSPACE;
         self.telling.ask_lane();
         self.repeat.clear();
         self.repeat.extend_from_slice(asked.request);
@@ -401,13 +403,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     #[inline]
     pub(super) fn note(&mut self, keyspace: u8, hit: bool) {
         self.telling.reads(keyspace);
+        self.tally_for(keyspace);
+        self.tally.hits += u64::from(hit);
+        self.tally.misses += u64::from(!hit);
+        self.tally.used |= hit;
+        if !hit {
+            self.missed = keyspace;
+        }
+    }
+
+    /// Counts a write.
+    #[inline]
+    pub(super) fn note_write(&mut self, row: &Row, request: &[u8], args: &[Range<usize>]) {
+        let keyspaces = self.l1.keyspaces();
+        let keyspace = if keyspaces.is_one() {
+            0
+        } else {
+            let key = row.written(request, args).and_then(|mut keys| keys.next());
+            let key = key.and_then(|at| args.get(at));
+            key.map_or(0, |key| keyspaces.of(&request[key.clone()]))
+        };
+        self.tally_for(keyspace);
+        self.tally.writes += 1;
+    }
+
+    #[inline]
+    fn tally_for(&mut self, keyspace: u8) {
         if keyspace != self.tally.keyspace {
             self.count();
             self.tally.keyspace = keyspace;
         }
-        self.tally.hits += u64::from(hit);
-        self.tally.misses += u64::from(!hit);
-        self.tally.used |= hit;
     }
 
     /// Hands the counts of the pass over.
@@ -416,11 +441,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             keyspace,
             hits,
             misses,
+            writes,
             used,
         } = &mut self.tally;
-        if *hits + *misses > 0 {
-            self.l1.keyspaces().count(*keyspace, *hits, *misses);
-            (*hits, *misses) = (0, 0);
+        if *hits + *misses + *writes > 0 {
+            let keyspaces = self.l1.keyspaces();
+            keyspaces.count(*keyspace, *hits, *misses, *writes);
+            (*hits, *misses, *writes) = (0, 0, 0);
         }
         if std::mem::take(used)
             && let Some(seat) = &self.seat

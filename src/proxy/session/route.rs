@@ -130,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Hold;
             }
             encode::error(&mut self.out, &error);
+            self.telling.refuse(&error);
             // Without this command the transaction would be another one.
             self.closing |= self.bound.transaction.is_some()
                 || self.decides_what_follows(row, class, request, args);
@@ -293,7 +294,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Way::Write => {
                 self.flush_deferred();
                 let keys = match class {
-                    Class::LaneWrite => self.begin_write(row, request, args),
+                    Class::LaneWrite => {
+                        self.note_write(row, request, args);
+                        self.begin_write(row, request, args)
+                    }
                     _ => None,
                 };
                 let keys = if let Some(hashes) = keys {
@@ -379,6 +383,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) {
         let in_transaction = self.bound.transaction.is_some();
+        if matches!(class, Class::LaneWrite | Class::OwnWrite)
+            && let Some(row) = row
+        {
+            self.note_write(row, request, args);
+        }
         // What comes behind a blocked command waits with it.
         self.blocking |= row.is_some_and(Row::blocking) && !in_transaction;
         if self.taints(row, class)

@@ -71,6 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for _ in 0..commands {
             encode::error(&mut self.out, &error);
         }
+        self.telling.refuse(&error);
         true
     }
 

@@ -22,7 +22,7 @@ use crate::command::Row;
 use crate::telemetry::Telemetry;
 use crate::telemetry::durations::{Label, Recorder, Route};
 use crate::telemetry::operation::{Context, Key, Operation, Why};
-use crate::upstream::mailbox::Note;
+use crate::upstream::mailbox::{Note, first_word};
 
 /// Kinds of commands answered at once that are kept apart in one pass.
 const KINDS: usize = 8;
@@ -110,8 +110,8 @@ pub(super) struct Telling {
     told: Option<Box<Told>>,
     /// Nobody has been asked it yet.
     open: bool,
-    /// It is in hand for a second time.
-    held: bool,
+    /// The one that has to wait, and is begun again.
+    held: Option<Ask>,
     done: [Done; KINDS],
     kinds: usize,
     /// Operations of this pass that are told of when it has ended.
@@ -144,7 +144,7 @@ impl Telling {
             began: 0,
             told: None,
             open: false,
-            held: false,
+            held: None,
             done: [none; KINDS],
             kinds: 0,
             ending: Vec::new(),
@@ -159,14 +159,15 @@ impl Telling {
     /// A command's turn has come; whether for the first time.
     #[inline]
     pub(super) fn begin(&mut self, label: Label, arrived: u64) -> bool {
-        let first = !std::mem::take(&mut self.held);
-        if first {
-            self.label = label;
-            self.began = arrived;
-            self.told = None;
+        if let Some(held) = self.held.take()
+            && held.label == label
+        {
+            self.resume(held);
+            return false;
         }
+        (self.label, self.began, self.told) = (label, arrived, None);
         self.open = true;
-        first
+        true
     }
 
     /// It is told of, whatever becomes of it.
@@ -195,8 +196,7 @@ impl Telling {
 
     /// It has to wait, and is begun again.
     pub(super) fn hold(&mut self) {
-        self.held = true;
-        self.open = false;
+        self.held = Some(self.ask());
     }
 
     /// It is somebody else's from here on, who asks or answers it later.
@@ -266,6 +266,25 @@ impl Telling {
         if self.open {
             self.done(Route::Here);
         }
+    }
+
+    /// The command in hand is answered here, with this error.
+    #[cold]
+    pub(super) fn refuse(&mut self, error: &str) {
+        if !self.open {
+            return;
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.failed(self.label, Route::Here);
+        }
+        let drawn = self.told.is_some();
+        let told = self.told.take();
+        let told = *told.unwrap_or_default();
+        let mut operation = self.operation(self.label, Route::Here, self.began, told);
+        operation.error = Some(first_word(error.as_bytes()));
+        operation.why = if drawn { Why::Drawn } else { Why::Failed };
+        self.ending.push(operation);
+        self.done(Route::Here);
     }
 
     /// A hit among several is told of.
