@@ -102,6 +102,9 @@ pub struct Reader {
     large_reply: usize,
     slow_after: u64,
     outcomes: Outcomes,
+    /// When what the newest reply answers was sent, in microseconds, and that it took long; 0 where it is later by now.
+    proved: u64,
+    late: bool,
     telling: Telling,
     /// Which other lanes are up: where none can hold a push for a write back, its own reply settles it.
     beside: Beside,
@@ -138,6 +141,8 @@ impl Reader {
             large_reply: surroundings.large_reply,
             slow_after: surroundings.slow_after,
             outcomes: Outcomes::default(),
+            proved: 0,
+            late: false,
             telling: Telling::new(&surroundings.telemetry),
             beside: Beside::Nobody,
             unsettled: Unsettled::default(),
@@ -159,7 +164,8 @@ impl Reader {
     /// It is so many microseconds of the boot clock: whoever calls says so.
     pub fn set_time(&mut self, us: u64) {
         self.now = us / 1000;
-        self.telling.now = us;
+        self.proved = 0;
+        self.telling.set_time(us);
     }
 
     /// Whether the upstream evicts what is not used, if it has said so since this was last asked.
@@ -289,14 +295,17 @@ impl Reader {
             .pending
             .front()
             .expect("a reply has ended, so a command was pending");
-        self.space.prove(head.sent());
+        if head.sent_us != self.proved {
+            self.proved = head.sent_us;
+            self.space.prove(head.sent());
+            self.late =
+                self.slow_after > 0 && self.now.saturating_sub(head.sent()) > self.slow_after;
+        }
         if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {
             self.outcomes.replies += 1;
-            let late =
-                self.slow_after > 0 && self.now.saturating_sub(head.sent()) > self.slow_after;
-            self.outcomes.slow += u32::from(late);
+            self.outcomes.slow += u32::from(self.late);
         }
         if let Op::Fill(fill) = &head.op {
             if head.given_up {

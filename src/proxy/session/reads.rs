@@ -415,16 +415,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Counts a write.
     #[inline]
     pub(super) fn note_write(&mut self, row: &Row, request: &[u8], args: &[Range<usize>]) {
-        let keyspaces = self.l1.keyspaces();
-        let keyspace = if keyspaces.is_one() {
+        let keyspace = if self.l1.keyspaces().is_one() {
             0
         } else {
-            let key = row.written(request, args).and_then(|mut keys| keys.next());
-            let key = key.and_then(|at| args.get(at));
-            key.map_or(0, |key| keyspaces.of(&request[key.clone()]))
+            self.keyspace_of_write(row, request, args)
         };
         self.tally_for(keyspace);
         self.tally.writes += 1;
+    }
+
+    fn keyspace_of_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> u8 {
+        let key = row.written(request, args).and_then(|mut keys| keys.next());
+        let key = key.and_then(|at| args.get(at));
+        key.map_or(0, |key| self.l1.keyspaces().of(&request[key.clone()]))
     }
 
     #[inline]

@@ -46,42 +46,66 @@ struct Told {
     context: Option<Context>,
 }
 
-impl Ask {
-    fn is_like(&self, other: &Self) -> bool {
-        self.label == other.label
-            && self.began == other.began
-            && self.told.is_none()
-            && other.told.is_none()
-    }
-}
-
 /// Commands that wait for their replies, in order, like ones together.
 #[derive(Debug, Default)]
-struct Asks(VecDeque<(Ask, u64)>);
+struct Asks {
+    older: VecDeque<(Ask, u64)>,
+    /// The newest that are alike, of which nobody is told; none where it is 0.
+    newest: (Label, u64, u64),
+}
 
 impl Asks {
     #[inline]
-    fn push(&mut self, ask: Ask) {
-        match self.0.back_mut() {
-            Some((last, count)) if last.is_like(&ask) => *count += 1,
-            _ => self.0.push_back((ask, 1)),
+    fn push(&mut self, label: Label, began: u64) {
+        if self.newest.0 != label || self.newest.1 != began {
+            self.turn();
+            (self.newest.0, self.newest.1) = (label, began);
+        }
+        self.newest.2 += 1;
+    }
+
+    /// One that is told of, whatever becomes of it.
+    fn push_told(&mut self, ask: Ask) {
+        self.turn();
+        self.older.push_back((ask, 1));
+    }
+
+    /// What comes next is not like the newest.
+    fn turn(&mut self) {
+        let (label, began, count) = &mut self.newest;
+        if *count > 0 {
+            let ask = Ask {
+                label: *label,
+                began: *began,
+                ..Ask::default()
+            };
+            self.older.push_back((ask, std::mem::take(count)));
         }
     }
 
     /// The newest, back.
     fn pop_newest(&mut self) -> Option<Ask> {
-        let (last, count) = self.0.back_mut()?;
+        self.turn();
+        let (last, count) = self.older.back_mut()?;
         if *count > 1 {
             *count -= 1;
-            let (label, began, waits) = (last.label, last.began, last.waits);
             return Some(Ask {
-                label,
-                began,
-                waits,
-                told: None,
+                label: last.label,
+                began: last.began,
+                ..Ask::default()
             });
         }
-        self.0.pop_back().map(|(ask, _)| ask)
+        self.older.pop_back().map(|(ask, _)| ask)
+    }
+
+    /// The oldest, if all of them are alike, and so many of them are taken out.
+    #[inline]
+    fn take_alike(&mut self, replies: u64) -> Option<(Label, u64)> {
+        if !self.older.is_empty() || self.newest.2 < replies {
+            return None;
+        }
+        self.newest.2 -= replies;
+        Some((self.newest.0, self.newest.1))
     }
 }
 
@@ -111,7 +135,8 @@ pub(super) struct Telling {
     /// Nobody has been asked it yet.
     open: bool,
     /// The one that has to wait, and is begun again.
-    held: Option<Ask>,
+    held: Ask,
+    is_held: bool,
     done: [Done; KINDS],
     kinds: usize,
     /// Operations of this pass that are told of when it has ended.
@@ -144,7 +169,8 @@ impl Telling {
             began: 0,
             told: None,
             open: false,
-            held: None,
+            held: Ask::default(),
+            is_held: false,
             done: [none; KINDS],
             kinds: 0,
             ending: Vec::new(),
@@ -159,15 +185,24 @@ impl Telling {
     /// A command's turn has come; whether for the first time.
     #[inline]
     pub(super) fn begin(&mut self, label: Label, arrived: u64) -> bool {
-        if let Some(held) = self.held.take()
-            && held.label == label
-        {
-            self.resume(held);
+        if self.is_held && self.begin_again(label) {
             return false;
         }
-        (self.label, self.began, self.told) = (label, arrived, None);
+        (self.label, self.began) = (label, arrived);
         self.open = true;
         true
+    }
+
+    /// The one that had to wait, if it is the one in hand.
+    #[cold]
+    fn begin_again(&mut self, label: Label) -> bool {
+        self.is_held = false;
+        let held = std::mem::take(&mut self.held);
+        let same = held.label == label;
+        if same {
+            self.resume(held);
+        }
+        same
     }
 
     /// It is told of, whatever becomes of it.
@@ -196,7 +231,8 @@ impl Telling {
 
     /// It has to wait, and is begun again.
     pub(super) fn hold(&mut self) {
-        self.held = Some(self.ask());
+        self.held = self.ask();
+        self.is_held = true;
     }
 
     /// It is somebody else's from here on, who asks or answers it later.
@@ -220,13 +256,19 @@ impl Telling {
     /// Nothing is told of the command in hand.
     pub(super) fn pass_over(&mut self) {
         self.open = false;
+        self.told = None;
     }
 
     /// A lane was asked.
     #[inline]
     pub(super) fn ask_lane(&mut self) {
-        let ask = self.ask();
-        self.lane.push(ask);
+        if self.told.is_some() {
+            let ask = self.ask();
+            self.lane.push_told(ask);
+        } else {
+            self.open = false;
+            self.lane.push(self.label, self.began);
+        }
     }
 
     /// It was answered at once, from there.
@@ -242,21 +284,32 @@ impl Telling {
     /// So many were, all read at this time.
     #[inline]
     pub(super) fn count(&mut self, label: Label, route: Route, began: u64, count: u64) {
-        let same =
-            |done: &&mut Done| done.label == label && done.route == route && done.began == began;
+        let same = |done: &Done| done.label == label && done.route == route && done.began == began;
+        if let Some(last) = self.done[..self.kinds].last_mut().filter(|last| same(last)) {
+            last.count += count;
+            return;
+        }
+        self.count_another(Done {
+            label,
+            route,
+            began,
+            count,
+        });
+    }
+
+    /// The same of what is not like the last.
+    fn count_another(&mut self, another: Done) {
+        let same = |done: &&mut Done| {
+            (done.label, done.route, done.began) == (another.label, another.route, another.began)
+        };
         if let Some(done) = self.done[..self.kinds].iter_mut().find(same) {
-            done.count += count;
+            done.count += another.count;
             return;
         }
         if self.kinds == KINDS {
             self.record(crate::telemetry::clock::now_us());
         }
-        self.done[self.kinds] = Done {
-            label,
-            route,
-            began,
-            count,
-        };
+        self.done[self.kinds] = another;
         self.kinds += 1;
     }
 
@@ -352,32 +405,66 @@ impl Telling {
     }
 
     /// Records what has been answered, by a clock that shows `now` in microseconds.
+    #[inline]
     pub(super) fn record(&mut self, now: u64) {
-        for Done {
-            label,
-            route,
-            began,
-            count,
-        } in &self.done[..self.kinds]
-        {
-            let took = now.saturating_sub(*began);
+        if self.kinds > 0 {
+            self.record_done(now);
+        }
+        if self.taken > 0 {
+            self.record_lane(now);
+        }
+    }
+
+    fn record_done(&mut self, now: u64) {
+        for at in 0..std::mem::take(&mut self.kinds) {
+            let Done {
+                label,
+                route,
+                began,
+                count,
+            } = self.done[at];
+            let took = now.saturating_sub(began);
             if let Some(recorder) = &self.recorder {
-                recorder.record(*label, *route, took, *count);
+                recorder.record(label, route, took, count);
             }
             if took >= self.slow {
                 // One for all that are alike: which of them held the others up is not known.
-                let mut operation = self.operation(*label, *route, *began, Told::default());
+                let mut operation = self.operation(label, route, began, Told::default());
                 (operation.ended, operation.why) = (now, Why::Slow);
                 self.telemetry.note(&operation);
             }
         }
-        self.kinds = 0;
+        if !self.ending.is_empty() {
+            self.tell_ended(now);
+        }
+    }
+
+    #[cold]
+    fn tell_ended(&mut self, now: u64) {
         for mut operation in self.ending.drain(..) {
             operation.ended = now;
             self.telemetry.note(&operation);
         }
+    }
+
+    fn record_lane(&mut self, now: u64) {
+        if self.notes.is_empty()
+            && let Some((label, began)) = self.lane.take_alike(self.taken)
+        {
+            let took = now.saturating_sub(began);
+            let replies = std::mem::take(&mut self.taken);
+            if let Some(recorder) = &self.recorder {
+                recorder.record(label, Route::Lane, took, replies);
+            }
+            if took >= self.slow {
+                self.tell_of_lane(label, began, None, replies, now);
+            }
+            self.recorded += replies;
+            return;
+        }
+        self.lane.turn();
         while self.taken > 0 {
-            let Some((ask, count)) = self.lane.0.front_mut() else {
+            let Some((ask, count)) = self.lane.older.front_mut() else {
                 debug_assert!(false, "a reply was taken for which nobody had asked");
                 self.recorded += std::mem::take(&mut self.taken);
                 break;
@@ -389,17 +476,16 @@ impl Telling {
             }
             *count -= replies;
             self.taken -= replies;
-            let (first, last) = (self.recorded + 1, self.recorded + replies);
-            self.recorded = last;
+            let last = self.recorded + replies;
+            let (label, began, told) = (ask.label, ask.began, ask.told.take());
+            if *count == 0 {
+                self.lane.older.pop_front();
+            }
             let noted = self.notes.iter().any(|note| note.ordinal <= last);
-            let told = ask.told.is_some() || took >= self.slow || noted;
-            let ended = *count == 0;
-            if told {
-                self.tell_of_lane(first, last, now);
+            if told.is_some() || took >= self.slow || noted {
+                self.tell_of_lane(label, began, told, replies, now);
             }
-            if ended {
-                self.lane.0.pop_front();
-            }
+            self.recorded = last;
         }
         if !self.notes.is_empty() {
             // Of a reply that was taken back.
@@ -407,15 +493,18 @@ impl Telling {
         }
     }
 
-    /// Tells of the lane's replies from the `first` to the `last`, which are the oldest's that were asked.
+    /// Tells of so many of the lane's replies, the next behind those that are recorded.
     #[cold]
-    fn tell_of_lane(&mut self, first: u64, last: u64, now: u64) {
-        let Some((ask, _)) = self.lane.0.front_mut() else {
-            return;
-        };
-        let (label, began, mut told) = (ask.label, ask.began, ask.told.take());
+    fn tell_of_lane(
+        &mut self,
+        label: Label,
+        began: u64,
+        mut told: Option<Box<Told>>,
+        replies: u64,
+        now: u64,
+    ) {
         let slow = now.saturating_sub(began) >= self.slow;
-        for ordinal in first..=last {
+        for ordinal in self.recorded + 1..=self.recorded + replies {
             let note = self.notes.iter().position(|note| note.ordinal == ordinal);
             let note = note.map(|at| self.notes.swap_remove(at));
             let followed = told.take();

@@ -18,10 +18,12 @@ pub(super) struct Telling {
     slow: u64,
     fails: bool,
     /// Now, in microseconds of the boot clock.
-    pub(super) now: u64,
+    now: u64,
     /// Replies that ended now to what was sent at this time.
     sent: u64,
     count: u64,
+    /// They took long.
+    late: bool,
 }
 
 impl Telling {
@@ -33,6 +35,7 @@ impl Telling {
             now: 0,
             sent: 0,
             count: 0,
+            late: false,
         }
     }
 
@@ -48,20 +51,27 @@ impl Telling {
         last: &[u8],
     ) {
         if pending.sent_us != self.sent {
-            self.record();
-            self.sent = pending.sent_us;
+            self.turn(pending.sent_us);
         }
         self.count += 1;
-        let error = match reply.error.as_slice() {
-            [] if !reply.relayed && matches!(last[0], b'-' | b'!') => last,
-            said => said,
-        };
-        let late = self.now.saturating_sub(pending.sent_us) >= self.slow;
-        if pending.told || late || self.fails && !error.is_empty() {
+        let fails = matches!(last[0], b'-' | b'!') && !reply.relayed || !reply.error.is_empty();
+        if pending.told || self.late || fails && self.fails {
+            let error = if reply.error.is_empty() && fails {
+                last
+            } else {
+                &reply.error
+            };
             let ordinal = mail.answered + u64::from(uncounted);
             let note = self.note(pending, ordinal, reply.bytes + last.len(), error);
             mail.notes.push(note);
         }
+    }
+
+    /// The replies that follow are to what was sent at another time.
+    fn turn(&mut self, sent: u64) {
+        self.record();
+        self.sent = sent;
+        self.late = self.now.saturating_sub(sent) >= self.slow;
     }
 
     /// What there is to tell; `error` as it came, or nothing.
@@ -98,5 +108,12 @@ impl Telling {
             recorder.record_upstream(self.now.saturating_sub(self.sent), self.count);
         }
         self.count = 0;
+    }
+
+    /// It is later.
+    pub(super) fn set_time(&mut self, us: u64) {
+        self.now = us;
+        // What was sent at the same time as before may be late by now.
+        self.turn(self.sent);
     }
 }
