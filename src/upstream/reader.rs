@@ -104,7 +104,7 @@ pub struct Reader {
     outcomes: Outcomes,
     /// When what the newest reply answers was sent, in microseconds, and that it took long; 0 where it is later by now.
     proved: u64,
-    late: bool,
+    was_slow: bool,
     telling: Telling,
     /// Which other lanes are up: where none can hold a push for a write back, its own reply settles it.
     beside: Beside,
@@ -142,7 +142,7 @@ impl Reader {
             slow_after: surroundings.slow_after,
             outcomes: Outcomes::default(),
             proved: 0,
-            late: false,
+            was_slow: false,
             telling: Telling::new(&surroundings.telemetry),
             beside: Beside::Nobody,
             unsettled: Unsettled::default(),
@@ -298,14 +298,14 @@ impl Reader {
         if head.sent_us != self.proved {
             self.proved = head.sent_us;
             self.space.prove(head.sent());
-            self.late =
+            self.was_slow =
                 self.slow_after > 0 && self.now.saturating_sub(head.sent()) > self.slow_after;
         }
         if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {
             self.outcomes.replies += 1;
-            self.outcomes.slow += u32::from(self.late);
+            self.outcomes.slow += u32::from(self.was_slow);
         }
         if let Op::Fill(fill) = &head.op {
             if head.given_up {
