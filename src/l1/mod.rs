@@ -50,6 +50,7 @@
 
 mod admission;
 mod by_hand;
+mod claim;
 mod drops;
 mod earnings;
 mod entry;
@@ -75,6 +76,7 @@ mod stale;
 mod store;
 
 pub use by_hand::{Epoch, Known, Walk};
+pub use claim::Claim;
 pub use fill::{End, Fill, Held};
 pub use generations::Generation;
 pub use read::{Ident, Read};

@@ -10,6 +10,7 @@
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
 //! | foresees what comes back over the own connection | `foresee` |
 //! | looks reads up, now or when their turn comes | `reads`, `ahead`, `partial` for an MGET with some keys missing |
+//! | has a few of its hits audited | `audit` |
 //! | answers reads while the upstream is lost | `stale` |
 //! | sends those that miss, as fills where that pays | `fills` |
 //! | sends reads again that were lost with their lane | `again` |
@@ -32,6 +33,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+use self::audit::Draw;
 use self::link::Bound;
 use self::partial::Partial;
 use self::reads::{Deferred, Tally};
@@ -53,6 +55,7 @@ use crate::upstream::mailbox::Mailbox;
 
 mod again;
 mod ahead;
+mod audit;
 mod block;
 mod client;
 mod control;
@@ -187,6 +190,7 @@ pub struct Session<S> {
     now: u64,
     tally: Tally,
     sampler: Sampler,
+    draw: Draw,
     /// An invalidation that is carried out elsewhere; what comes behind it waits.
     ordered: Option<Ordered>,
     opened: u64,
@@ -233,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             l1_on,
             mute: !l1_on,
             unannounced: 0,
+            draw: Draw::new(id, lanes.auditor()),
             transparent: settings.is_transparent(l1.settings().mode),
             l1,
             dedicated: settings.sharing == Sharing::Dedicated,

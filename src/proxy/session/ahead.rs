@@ -93,6 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.l1.hot.note(key, now);
             }
             self.note(keyspace, true);
+            if self.draw.draws(self.lanes.auditor())
+                && let Ident::Value(key) = read.ident
+            {
+                self.audit_value(key);
+            }
         }
         hits.len()
     }

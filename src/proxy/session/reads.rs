@@ -227,6 +227,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else if serving && idle {
             if let Some(keyspace) = self.answer(asked) {
                 self.note(keyspace, true);
+                if self.draw.draws(self.lanes.auditor()) {
+                    self.audit(asked);
+                }
                 return;
             }
             if matches!(asked.wanted, Wanted::Values)
