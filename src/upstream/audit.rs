@@ -126,6 +126,7 @@ pub struct Auditor {
     /// When the next one is due if they came as fast as they may, in microseconds of the boot clock.
     due: AtomicU64,
     held: AtomicUsize,
+    under_way: AtomicUsize,
     outcomes: [AtomicU64; Outcome::ALL.len()],
     logged: AtomicU64,
     unlogged: AtomicU64,
@@ -140,6 +141,7 @@ impl Auditor {
             max_per_second: AtomicU32::new(settings.max_per_second),
             due: AtomicU64::new(0),
             held: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
             outcomes: Default::default(),
             logged: AtomicU64::new(0),
             unlogged: AtomicU64::new(0),
@@ -166,6 +168,12 @@ impl Auditor {
     #[must_use]
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Ordering::Relaxed)
+    }
+
+    /// Audits that were sent and have come to nothing yet.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
     }
 
     /// How far it is to the next hit that is audited, drawn by `random`: hits are drawn independently of each other, so a
@@ -260,6 +268,7 @@ impl Audit {
     ) -> Self {
         let held = claim.reply.len();
         auditor.held.fetch_add(held, Ordering::Relaxed);
+        auditor.under_way.fetch_add(1, Ordering::Relaxed);
         Self {
             auditor: Arc::clone(auditor),
             claim,
@@ -338,6 +347,7 @@ impl Drop for Audit {
     fn drop(&mut self) {
         self.auditor.held.fetch_sub(self.held, Ordering::Relaxed);
         self.auditor.outcomes[self.outcome as usize].fetch_add(1, Ordering::Relaxed);
+        self.auditor.under_way.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
