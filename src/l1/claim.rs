@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn whatever_drops_a_key_withdraws_what_was_claimed_of_it() {
-        let drops: [(&str, fn(&L1, &Space)); 7] = [
+        type Drop = fn(&L1, &Space);
+        let drops: [(&str, Drop); 7] = [
             ("push", |l1, space| l1.invalidate(space, b"k")),
             ("write", |l1, _| l1.begin_write(l1.hash(b"k"), b"k")),
             ("by hand", |l1, _| {

@@ -147,7 +147,7 @@ mod tests {
             if let Some(byte) = other.get_mut(at) {
                 *byte ^= 1;
             }
-            are_alike(&one, &other, Arrays::Unordered);
+            let _ = are_alike(&one, &other, Arrays::Unordered);
         }
 
         /// A shuffled set is the same set.
@@ -157,11 +157,9 @@ mod tests {
                 .prop_flat_map(|members| (Just(members.clone()), Just(members).prop_shuffle())),
         ) {
             let encode = |members: &[String]| {
-                let mut text = format!("~{}\r\n", members.len());
-                for member in members {
-                    text += &format!("${}\r\n{member}\r\n", member.len());
-                }
-                text
+                let each = members.iter().map(|one| format!("${}\r\n{one}\r\n", one.len()));
+                let each: Vec<String> = each.collect();
+                format!("~{}\r\n{}", members.len(), each.concat())
             };
             let (one, other) = (encode(&members), encode(&shuffled));
             prop_assert!(are_alike(one.as_bytes(), other.as_bytes(), Arrays::Ordered));

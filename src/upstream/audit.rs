@@ -32,10 +32,10 @@
 //! # What it costs
 //!
 //! A read for each hit that is drawn, at most [`Settings::max_per_second`] of them, none where the circuit is not closed, the
-//! lane is late or much waits on it, and of all together no more than [`HELD`] bytes of replies are held. An audit counts in
+//! lane is late or much waits on it, and of all together little more than 4 MiB of replies are held. An audit counts in
 //! its `Drop`, so that each that was sent counts once, whatever becomes of its lane.
 //!
-//! Atomics: each a number of its own.
+//! Atomics: each a number of its own; who finds none under way finds what all came to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -338,7 +338,7 @@ impl Audit {
             ms_since_hit = now.saturating_sub(self.asked),
             ms_to_live = self.claim.until.saturating_sub(self.asked),
             not_logged = unlogged,
-            "incoherent: a hit was not what the upstream had, and no invalidation has come; the key was dropped"
+            "an incoherent read: L1 was wrong about a key, which was dropped"
         );
     }
 }

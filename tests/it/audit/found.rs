@@ -149,7 +149,7 @@ fn the_log_and_the_metrics_tell_of_it_without_key_or_value() {
     eventually("a miss", || {
         client.must(&read).text().is_none().then_some(())
     });
-    let line = program.await_line("incoherent: ");
+    let line = program.await_line("an incoherent read");
     for part in [
         "key_hash=",
         "command=\"HGET\"",
