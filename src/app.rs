@@ -22,6 +22,7 @@ use crate::proxy::fleet::Member;
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::durations::{Durations, Route};
 use crate::telemetry::{self, Telemetry};
+use crate::upstream::audit::{Auditor, Outcome};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 use crate::upstream::private::PrivateServer;
@@ -89,10 +90,12 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     );
     let downstream = downstream.map_err(StartError)?;
     let (shown, now) = (settings.clone(), Arc::clone(&l1));
+    let auditor = Arc::clone(lanes.auditor());
     let config = move || {
         let mut current = shown.clone();
         (current.l1.mode, _) = now.asked_mode();
         current.l1.sample = now.sample();
+        current.lane.audit = auditor.settings();
         let mut text = String::new();
         for (key, value) in describe(&current) {
             text.extend([&key, " = ", &value, "\n"]);
@@ -213,6 +216,18 @@ impl Running {
         each.collect()
     }
 
+    /// What was audited so far, by [`Outcome::ALL`].
+    #[must_use]
+    pub fn audited(&self) -> [u64; 4] {
+        Outcome::ALL.map(|outcome| self.lanes.auditor().count(outcome))
+    }
+
+    /// What decides on which hits are audited.
+    #[must_use]
+    pub fn auditor(&self) -> &Arc<Auditor> {
+        self.lanes.auditor()
+    }
+
     /// What changes L1's mode.
     #[must_use]
     pub fn switch(&self) -> Switch {
@@ -266,12 +281,13 @@ pub fn run(
     };
     let (ending, switch) = (running.ending(), running.switch());
     let (known, asked) = (settings.clone(), Arc::clone(&ending));
+    let auditor = Arc::clone(running.auditor());
     // A thread of its own, since signals come during the drain too.
     let obeying = signals.and_then(|mut signals| {
         let obey = move || {
             loop {
                 match signals.next() {
-                    Signal::Reload => reload(&known, &switch, &read),
+                    Signal::Reload => reload(&known, &switch, &auditor, &read),
                     Signal::End => obey_end(&asked, known.downstream.drain),
                 }
             }
@@ -300,7 +316,12 @@ fn obey_end(ending: &Ending, drain: Drain) {
 }
 
 /// Takes over what can change while nearside runs, and says what cannot.
-fn reload(settings: &Settings, switch: &Switch, read: &impl Fn() -> Result<Settings, Failure>) {
+fn reload(
+    settings: &Settings,
+    switch: &Switch,
+    auditor: &Auditor,
+    read: &impl Fn() -> Result<Settings, Failure>,
+) {
     let read = match read() {
         Ok(read) => read,
         Err(failure) => {
@@ -312,6 +333,7 @@ fn reload(settings: &Settings, switch: &Switch, read: &impl Fn() -> Result<Setti
     if !restart.is_empty() {
         tracing::warn!(keys = restart.join(", "), "changed, and needs a restart");
     }
+    auditor.set(read.lane.audit);
     match switch.set(Some(read.l1.mode), Some(read.l1.sample)) {
         Ok(()) => tracing::info!(
             mode = read.l1.mode.name(),

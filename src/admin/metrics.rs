@@ -11,7 +11,9 @@ use crate::downstream::drain::Stage;
 use crate::l1::L1;
 use crate::l1::keyspace::Counters;
 use crate::telemetry::names;
+use crate::upstream::audit::Outcome;
 use crate::upstream::breaker::Position;
+use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 
 /// The answer.
@@ -29,6 +31,7 @@ pub(super) fn text(facts: &Facts) -> impl IntoResponse + use<> {
     upstream(facts.lanes.node(), &mut text);
     stale(facts.lanes.l1(), &mut text);
     shadow(facts.lanes.l1(), &mut text);
+    audits(&facts.lanes, &mut text);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
@@ -227,6 +230,26 @@ fn shadow(l1: &L1, text: &mut String) {
          invalidation on the way (moved), or another without one (different), which should never be.\n# TYPE {name} counter\n{rows}"
     )
     .expect("writing to a string");
+}
+
+/// What audits have found.
+fn audits(lanes: &Lanes, text: &mut String) {
+    let name = names::AUDITED;
+    let help = "Hits that were read from the upstream as well, by what came of it: it had the same; something else, for a reason \
+         that L1 knows (explained); something else for none (incoherent); or it did not say (unanswered).";
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter").expect("writing to a string");
+    for outcome in Outcome::ALL {
+        let (label, count) = (outcome.name(), lanes.auditor().count(outcome));
+        writeln!(text, "{name}{{outcome=\"{label}\"}} {count}").expect("writing to a string");
+    }
+    let name = names::INCOHERENT;
+    let help = "Audited hits that were not what the upstream had, without an invalidation; this should never be.";
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter").expect("writing to a string");
+    for (_, policy, counters) in lanes.l1().keyspaces().all() {
+        let count = counters.incoherent.load(Ordering::Relaxed);
+        let keyspace = &policy.name;
+        writeln!(text, "{name}{{cache_type=\"{keyspace}\"}} {count}").expect("writing to a string");
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 use super::{Settings, describe};
 
 /// Keys that change while nearside runs.
-const WHILE_RUNNING: [&str; 2] = ["l1.mode", "l1.sample"];
+const WHILE_RUNNING: [&str; 4] = [
+    "l1.mode",
+    "l1.sample",
+    "audit_reads.sample",
+    "audit_reads.max_per_second",
+];
 
 /// The keys that differ and need a restart.
 #[must_use]
@@ -55,7 +60,7 @@ mod tests {
         for (file, keys) in [
             (
                 format!(
-                    "{base}[l1]\nmode = 'off'\nsample = 0.5\n{}{}",
+                    "{base}[l1]\nmode = 'off'\nsample = 0.5\n[audit_reads]\nsample = 0.5\nmax_per_second = 7\n{}{}",
                     space("a"),
                     space("b")
                 ),

@@ -4,6 +4,7 @@ use super::Settings;
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
 
+mod audit;
 pub(super) mod keyspace;
 mod l1;
 mod program;
@@ -100,6 +101,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         upstream::WAY,
         upstream::TLS,
         l1::TABLE,
+        audit::TABLE,
         upstream::BREAKER,
     ]
     .into_iter()

@@ -90,6 +90,8 @@ pub struct Counters {
     pub moved: AtomicU64,
     /// Shadow mode: the same without one, which should never be.
     pub different: AtomicU64,
+    /// Audited hits that were not what the upstream had, for no reason known.
+    pub incoherent: AtomicU64,
 }
 
 impl Counters {

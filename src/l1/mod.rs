@@ -31,7 +31,7 @@
 //! | `epoch` | a drop that refuses what was sent, *before* it comes through the shards | a fill, under its shard's lock: either it sees the number moved, or the drop is still to come through the shard |
 //! | `barred` | a write of any key, *before* it comes through the shards | the same, for the same reason |
 //! | `drops` | every drop by others than this nearside's writes, *after* it | an MGET, before its first look-up and behind its last: unchanged, no drop has ended in between, so nothing newer has been put in behind one |
-//! | a key's number | every drop of it, with the drop | a plain read, together with what is held, under the lock; its fill, under the lock. A reply that hangs on the key further: its fill *before* it asks for writes in flight, a hit at the look-up |
+//! | a key's number | every drop of it, with the drop | a plain read, together with what is held, under the lock; its fill, under the lock. A reply that hangs on the key further: its fill *before* it asks for writes in flight, a hit at the look-up. An audit's claim: before its look-up, and when the upstream has answered (`claim.rs`) |
 //! | the number of all | a drop of everything, *after* it | the same plain reads: an entry that is found was not dropped yet, so the number is still to move |
 //! | `closed`, a space's proof, whether it is tracked, the mode | at any time | a hit, once: one that overlaps a change is concurrent with it, and may count as before it |
 //! | whether a space is frozen | its lane, when it is lost and before it is up again; who drops what is frozen | a read, once, that found it true no longer ago than it may be; as with `closed`. Freezing, and a closure's drop of all that is frozen, take the spaces' lock, so that one of the two sees the other |
@@ -50,6 +50,7 @@
 
 mod admission;
 mod by_hand;
+mod claim;
 mod drops;
 mod earnings;
 mod entry;
@@ -75,6 +76,7 @@ mod stale;
 mod store;
 
 pub use by_hand::{Epoch, Known, Walk};
+pub use claim::Claim;
 pub use fill::{End, Fill, Held};
 pub use generations::Generation;
 pub use read::{Ident, Read};

@@ -133,6 +133,19 @@ impl Shard {
         Some(self.slab.entry(at))
     }
 
+    /// As [`Self::get`], without anybody being told of it.
+    pub fn peek(
+        &self,
+        space: u16,
+        read: &Read<'_>,
+        now: u64,
+        generations: &Generations,
+    ) -> Option<&Entry> {
+        let entry = self.slab.entry(self.find(space, read)?);
+        let live = entry.deadline() > now && entry.is_joint_true(generations);
+        live.then_some(entry)
+    }
+
     /// Loads what look-ups of these hashes will read. Each loop's loads hang on none of its others, so the processor
     /// waits for them together, where look-ups one by one wait for each; what is found here decides nothing.
     pub fn warm(&self, hashes: &[u64], slots: &mut [Option<u32>]) {

@@ -10,6 +10,7 @@
 //! | decides on each: down the lane, over the own connection, or answered here | `route` |
 //! | foresees what comes back over the own connection | `foresee` |
 //! | looks reads up, now or when their turn comes | `reads`, `ahead`, `partial` for an MGET with some keys missing |
+//! | has a few of its hits audited | `audit` |
 //! | answers reads while the upstream is lost | `stale` |
 //! | sends those that miss, as fills where that pays | `fills` |
 //! | sends reads again that were lost with their lane | `again` |
@@ -57,6 +58,7 @@ use crate::upstream::{NO_KEYSPACE, Pending};
 mod again;
 mod ahead;
 mod attention;
+mod audit;
 mod block;
 mod client;
 mod control;

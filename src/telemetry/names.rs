@@ -12,6 +12,10 @@ pub const FILLS: &str = "nearside_l1_fills_total";
 pub const FILLS_REFUSED: &str = "nearside_l1_fills_refused_total";
 /// Shadow mode: answers that L1 would have given, by key space and by what the upstream answered.
 pub const SHADOW: &str = "nearside_l1_shadow_reads_total";
+/// Hits that were read from the upstream as well, by what came of it.
+pub const AUDITED: &str = "nearside_audited_reads_total";
+/// Of these, those that were not what the upstream had for no reason known, by key space.
+pub const INCOHERENT: &str = "nearside_incoherent_reads_total";
 /// Keys invalidated by pushes.
 pub const INVALIDATIONS: &str = "nearside_l1_invalidations_total";
 /// Drops of everything.

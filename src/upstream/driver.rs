@@ -177,6 +177,7 @@ impl<'a> Driver<'a> {
             self.send_ours(b"*1\r\n$5\r\nHELLO\r\n", [Op::Probe], now);
         }
         self.touch(now);
+        self.reader.judge_audits(now);
         None
     }
 

@@ -20,6 +20,7 @@ use super::{Op, Pending, refuse};
 use crate::l1::{Inherited, Reach, Read, Settling, Space};
 use crate::telemetry::clock::{millis, now_ms};
 
+mod audit;
 mod life;
 
 /// A command that any user may send and that any server answers, if only with an error.

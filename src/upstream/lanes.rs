@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::audit::Auditor;
 use super::buffers::Buffers;
 use super::connect::{Hello, ping};
 use super::identity::{Accepts, Identity, LaneKey};
@@ -106,6 +107,7 @@ pub struct Lanes {
     /// What the upstream has accepted.
     pub accepts: Accepts,
     node: Arc<Node>,
+    auditor: Arc<Auditor>,
     /// The node is being watched.
     watched: AtomicBool,
     hello: Mutex<Arc<Hello>>,
@@ -136,6 +138,7 @@ impl Lanes {
         let tls = Mutex::new(read_tls(&endpoint)?.map(Arc::new));
         let ours = Mutex::new(read_ours(&endpoint)?);
         Ok(Arc::new(Self {
+            auditor: Arc::new(Auditor::new(settings.audit)),
             tls,
             ours,
             endpoint,
@@ -210,6 +213,12 @@ impl Lanes {
     #[must_use]
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// What decides on which hits are audited, and counts what came of it.
+    #[must_use]
+    pub fn auditor(&self) -> &Arc<Auditor> {
+        &self.auditor
     }
 
     /// Has the node watched on that runtime, which has to last as long as they do; once for all.

@@ -2,7 +2,8 @@
 //!
 //! Owns: the [`node`], with its circuit [`breaker`] and the [`budget`] of retries; the [`lanes`] to it, one for each
 //! identity and database (a [`lane`] is a shared, ordered connection whose reader fills and invalidates L1), the handshakes
-//! of lanes and own connections ([`connect`]), the [`pool`] of clean own connections, the clock, and the [`private`] server.
+//! of lanes and own connections ([`connect`]), the [`pool`] of clean own connections, the [`audit`] of hits, the clock, and the
+//! [`private`] server.
 //!
 //! ```text
 //!  sessions --submit--> [ queue: bytes + pending ] --driver--> socket --> upstream
@@ -14,6 +15,7 @@
 //! write, and every reply and push is handled in the order in which the server sent it. Sessions
 //! touch the queue under one short lock and get their replies through their mailbox.
 
+pub mod audit;
 pub mod breaker;
 pub mod budget;
 pub mod buffers;

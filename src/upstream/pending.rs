@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::audit::Audit;
 use super::flights::{Flight, Joined};
 use super::mailbox::Mailbox;
 use crate::l1::{Epoch, Held, L1, Settling, Unsettled};
@@ -111,6 +112,8 @@ pub enum Op {
     Probe,
     /// What the upstream says of its memory.
     Memory,
+    /// The reply to a read that was answered from L1, to nobody.
+    Audit(Box<Audit>),
     /// Nothing was sent: the session gets this error when all that it sent before has been answered.
     Refused(Arc<str>),
 }
@@ -235,7 +238,7 @@ impl Pending {
     pub(super) fn is_relayed(&self) -> bool {
         !matches!(
             self.op,
-            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory | Op::Audit(_)
         )
     }
 
@@ -251,6 +254,7 @@ impl Pending {
             | Op::Fill(_)
             | Op::Probe
             | Op::Memory
+            | Op::Audit(_)
             | Op::Refused(_) => {}
         }
     }

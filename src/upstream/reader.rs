@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::audits::Suspect;
 use self::filling::{Filling, Late};
 use self::relay::Reply;
 use self::shared::Shared;
@@ -27,6 +28,7 @@ use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, FrameWalker};
 use crate::telemetry::Telemetry;
 
+mod audits;
 mod filling;
 mod late;
 mod relay;
@@ -117,6 +119,7 @@ pub struct Reader {
     downgrade: Downgrade,
     filling: Filling,
     late: Vec<Late>,
+    suspects: Vec<Suspect>,
     dirty: Vec<Arc<Mailbox>>,
     /// What the upstream has just said of that.
     evicts_by_use: Option<bool>,
@@ -153,6 +156,7 @@ impl Reader {
             downgrade: Downgrade::default(),
             filling: Filling::default(),
             late: Vec::new(),
+            suspects: Vec::new(),
             dirty: Vec::new(),
             evicts_by_use: None,
             read_only: false,
@@ -264,7 +268,7 @@ impl Reader {
         let relays = match &head.op {
             Op::Relay | Op::Write(_) | Op::Exec(_) | Op::Script => true,
             Op::Fill(fill) => fill.held.is_some() || self.filling.is_reading(),
-            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory => false,
+            Op::Marker(_) | Op::ScriptEnd | Op::Probe | Op::Memory | Op::Audit(_) => false,
             Op::Refused(_) => {
                 self.answer_refused();
                 return self.step(buf);
@@ -274,6 +278,8 @@ impl Reader {
             self.discard(buf).map_err(broken)
         } else if relays {
             self.relay(buf).map_err(broken)
+        } else if let Op::Audit(_) = head.op {
+            self.hear(buf).map_err(broken)
         } else {
             self.keep(buf).map_err(broken)
         }?
@@ -375,6 +381,7 @@ impl Reader {
                     return Err(LaneEnd::RoleChanged);
                 }
             }
+            Op::Audit(audit) => self.audited(audit),
             Op::Refused(_) => unreachable!("it is taken out before a reply is looked at"),
         }
         if error.is_empty() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::breaker;
+use super::{audit, breaker};
 
 /// Where the upstream listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +149,8 @@ pub struct Settings {
     pub max_lanes: usize,
     /// The circuit breaker.
     pub breaker: breaker::Settings,
+    /// Hits that are read from the upstream as well.
+    pub audit: audit::Settings,
 }
 
 impl Default for Settings {
@@ -169,6 +171,7 @@ impl Default for Settings {
             lane_idle: Duration::from_secs(60),
             max_lanes: 64,
             breaker: breaker::Settings::default(),
+            audit: audit::Settings::default(),
         }
     }
 }

@@ -121,6 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let told = self.key_to_tell(key);
             self.telling.hit(command::GET, told, keyspace, self.arrived);
         }
+        if drawn.audited {
+            self.audit_value(key);
+        }
     }
 
     /// Whether a read that L1 can answer is answered now, whatever else it is: nothing has to come before it.

@@ -8,7 +8,7 @@ use crate::l1::hot;
 
 /// A gap is drawn anew after so many operations, so that a share that was changed is soon heeded; for a distribution without
 /// memory that makes no difference.
-const LONGEST: u32 = 1 << 16;
+const LONGEST: u32 = 1 << 12;
 
 /// See the module's header.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Attention {
         Gap { left, fires }
     }
 
-    fn random(&mut self) -> u64 {
+    pub(super) fn random(&mut self) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ahead::warm_keys;
+use super::attention::Drawn;
 use super::requests::ANSWERED;
 use super::telling::Ask;
 use super::{Flow, Session};
@@ -40,6 +41,7 @@ pub(super) struct Deferred {
     wanted: Wanted,
     silent: bool,
     ask: Ask,
+    drawn: Drawn,
     /// What L1 said when it came; used by a knock-out alone.
     captured: Option<Vec<u8>>,
 }
@@ -132,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 wanted: read.wanted,
             };
             self.telling.resume(read.ask);
+            self.drawn = read.drawn;
             match read.captured {
                 Some(captured) => self.out.extend_from_slice(&captured),
                 None => self.look_up(asked),
@@ -242,6 +245,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if let Some(keyspace) = self.answer(asked) {
                 self.note(keyspace, true);
                 self.telling.done(Route::L1);
+                if self.drawn.audited {
+                    self.audit(asked);
+                }
                 return;
             }
             if matches!(asked.wanted, Wanted::Values)
@@ -266,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 wanted: asked.wanted,
                 silent: self.silent,
                 ask: self.telling.ask(),
+                drawn: self.drawn,
                 captured,
             });
             return;

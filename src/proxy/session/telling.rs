@@ -591,7 +591,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn shares(&self) -> Shares {
         Shares {
             traced: self.lanes.telemetry().drawn_share(),
-            audited: 0.0,
+            audited: self.lanes.auditor().share(),
         }
     }
 }

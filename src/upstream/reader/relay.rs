@@ -58,6 +58,11 @@ impl Reader {
         self.reply.huge
     }
 
+    /// Notes whether the reply that `buf` begins with is such a bulk.
+    pub(super) fn note_size(&mut self, buf: &[u8]) {
+        self.reply.huge = announced(buf).is_some_and(|size| size > HUGE);
+    }
+
     /// Goes on through a reply that is for nobody, keeping what is needed of it.
     pub(super) fn keep(&mut self, buf: &[u8]) -> Result<Option<(usize, bool)>, FrameError> {
         let walked = self.walker.walk(buf, &mut self.reply.parts)?;

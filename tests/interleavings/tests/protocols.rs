@@ -684,3 +684,34 @@ fn who_joins_a_read_gets_its_reply_and_none_that_is_older_than_his_writes() {
     explore(|| flight(None));
     assert!(fails(|| flight(Some(Rule::JoinDropped))));
 }
+
+/// A claim is taken while the lane's reader applies what takes the entry back: it finds nothing, or is known to have been
+/// withdrawn by whoever has applied that. Otherwise an audit would hold what was written for an error of L1's.
+fn claimed(drop: impl Fn(&L1, &Space) + Send + Sync + 'static) {
+    let l1 = l1(Mode::On, None);
+    let space = l1.add_space();
+    space.prove(1);
+    assert!(fill(&l1, &space, b"k", 1, l1.epoch()));
+    let reader = thread::spawn({
+        let (l1, space) = (Arc::clone(&l1), Arc::clone(&space));
+        move || drop(&l1, &space)
+    });
+    let read = l1.value(b"k");
+    let claim = l1.claim(&space, &read, &[read.key], 2);
+    reader.join().expect("no panic");
+    assert!(claim.is_none_or(|claim| l1.has_withdrawn(&claim)));
+}
+
+#[test]
+fn a_claim_is_known_to_be_withdrawn() {
+    explore(|| claimed(|l1, space| l1.invalidate(space, b"k")));
+    explore(|| claimed(L1::flush));
+    explore(|| claimed(L1::lane_lost));
+    explore(|| claimed(|l1, _| l1.begin_write(l1.hash(b"k"), b"k")));
+    explore(|| claimed(|l1, _| l1.clear_and_refuse_sent()));
+    explore(|| {
+        claimed(|l1, _| {
+            l1.clear_by_hand();
+        });
+    });
+}

@@ -19,7 +19,7 @@ pub mod promise;
 pub mod random;
 pub mod rig;
 mod routes;
-mod scenarios;
+pub mod scenarios;
 pub mod session;
 mod shadow;
 mod staleness;

@@ -15,6 +15,7 @@ use nearside::proxy::settings::{Causality, Sharing};
 use super::promise::{Checked, Promise, Violation, value};
 use super::session::{Lost, Op, Session, Way, write};
 use super::world::{HOT, KEYS, PAIR, TWIN, USERS, View, World};
+use crate::audit::{EVERY_HIT, verdicts};
 use crate::support::client::{Client, Protocol};
 use crate::support::eventually;
 use crate::support::nearside::Nearside;
@@ -28,6 +29,10 @@ const STALENESS: Duration = Duration::from_millis(300);
 const SESSIONS: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what goes on beside the reads, each for itself"
+)]
 struct Plan {
     seed: u64,
     workers: usize,
@@ -46,6 +51,8 @@ struct Plan {
     by_hand: bool,
     /// L1 is switched on and off, and to the shadow, all the time.
     switching: bool,
+    /// Every hit is audited, and none is to be found incoherent.
+    audited: bool,
 }
 
 /// What goes on in one database.
@@ -227,6 +234,9 @@ fn start(plan: &Plan, upstream: SocketAddr, socket: PathBuf) -> Nearside {
         settings.l1.max_staleness = STALENESS;
         settings.proxy.sharing = plan.sharing;
         settings.proxy.causality = plan.causality;
+        if plan.audited {
+            settings.lane.audit = EVERY_HIT;
+        }
     });
     eventually("the lane", || near.running().lane_is_up().then_some(()));
     near
@@ -348,6 +358,12 @@ fn run(plan: Plan) {
             "in the shadow: {:?}",
             near.running().shadow()
         );
+        if plan.audited {
+            let [same, explained, incoherent, unanswered] = verdicts(near);
+            println!("{same} same, {explained} explained, {unanswered} unanswered");
+            assert_eq!(incoherent, 0, "{plan:?}: an audit found one");
+            assert!(same > 0, "{plan:?}: without audits this proves nothing");
+        }
         assert!(
             hits > 50 && fills > 50,
             "without hits this proves nothing: {hits} hits, {fills} fills"
@@ -368,6 +384,7 @@ const PLAN: Plan = Plan {
     databases: 1,
     by_hand: false,
     switching: false,
+    audited: false,
 };
 
 #[test]
@@ -537,6 +554,50 @@ fn switched_on_and_off_on_dedicated_connections() {
         workers: 2,
         sharing: Sharing::Dedicated,
         switching: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn audited() {
+    run(Plan {
+        seed: 17,
+        audited: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn audited_with_two_workers_and_two_users_in_two_databases() {
+    run(Plan {
+        seed: 18,
+        workers: 2,
+        users: 2,
+        databases: 2,
+        audited: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn audited_on_lanes_that_are_lost() {
+    run(Plan {
+        seed: 19,
+        workers: 2,
+        lossy: true,
+        audited: true,
+        ..PLAN
+    });
+}
+
+#[test]
+fn audited_while_it_is_switched_on_and_off() {
+    run(Plan {
+        seed: 20,
+        workers: 2,
+        switching: true,
+        by_hand: true,
+        audited: true,
         ..PLAN
     });
 }
