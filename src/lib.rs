@@ -6,9 +6,9 @@
 //!
 //! | floor | room | what it owns |
 //! |---|---|---|
+//! | 0 | [`sync`] | the primitives that threads share, so that tests can choose others |
 //! | 1 | [`resp`] | the wire format, no I/O: scanning frames and requests, encoding, down-conversion |
-//! | 1 | [`sync`] | the primitives that threads share, so that tests can choose others |
-//! | 1 | [`telemetry`] | metric names, counters, the log |
+//! | 1 | [`telemetry`] | what is told of the work: metrics, the log, single operations; the clock |
 //! | 2 | [`command`] | the command table: what a command means |
 //! | 2 | [`l1`] | the in-memory store and its coherence state, no I/O |
 //! | 3 | [`upstream`] | the lane, own connections, handshakes, the breaker, the private server |

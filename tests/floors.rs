@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-const FLOORS: [&[&str]; 8] = [
-    &["resp", "sync", "telemetry"],
+const FLOORS: [&[&str]; 9] = [
+    &["sync"],
+    &["resp", "telemetry"],
     &["command", "l1", "security"],
     &["upstream"],
     &["proxy"],

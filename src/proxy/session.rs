@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
-use self::attention::{Attention, Drawn, Shares};
+use self::attention::{Attention, Drawn};
 use self::link::Bound;
 use self::partial::Partial;
 use self::reads::{Deferred, Tally};
@@ -241,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let l1_on = l1.enter();
         let place = lanes.base();
         let telling = Telling::new(lanes.telemetry(), id);
+        let shares = telling::shares(&lanes);
         let mailbox: Arc<Mailbox> = Arc::default();
         mailbox.heard(now);
         let mut session = Self {
@@ -303,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             tally: Tally::default(),
             missed: NO_KEYSPACE,
             sampler: Sampler::new(id),
-            attention: Attention::new(id, Shares::default()),
+            attention: Attention::new(id, shares),
             drawn: Drawn::default(),
             telling,
             ordered: None,

@@ -22,6 +22,7 @@ use crate::command::Row;
 use crate::telemetry::Telemetry;
 use crate::telemetry::durations::{Label, Recorder, Route};
 use crate::telemetry::operation::{Context, Key, Operation, Why};
+use crate::upstream::lanes::Lanes;
 use crate::upstream::mailbox::{Note, first_word};
 
 /// Kinds of commands answered at once that are kept apart in one pass.
@@ -589,9 +590,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Of which shares of the commands more is done.
     pub(super) fn shares(&self) -> Shares {
-        Shares {
-            traced: self.lanes.telemetry().drawn_share(),
-            audited: self.lanes.auditor().share(),
-        }
+        shares(&self.lanes)
+    }
+}
+
+/// Of which shares of the commands more is done.
+pub(super) fn shares(lanes: &Lanes) -> Shares {
+    Shares {
+        traced: lanes.telemetry().drawn_share(),
+        audited: lanes.auditor().share(),
     }
 }
