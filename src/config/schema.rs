@@ -6,6 +6,7 @@ use super::failure::{Failure, Origin};
 
 pub(super) mod keyspace;
 mod l1;
+mod metrics;
 mod program;
 mod upstream;
 
@@ -101,6 +102,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         upstream::TLS,
         l1::TABLE,
         upstream::BREAKER,
+        metrics::TABLE,
     ]
     .into_iter()
     .flatten()
