@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::admin::metrics::{Metrics, Sources};
 use crate::admin::{Admin, Facts, Task};
+use crate::command;
 use crate::config::reload::needing_restart;
 use crate::config::{Failure, Settings, describe};
 use crate::downstream::Downstream;
@@ -20,6 +21,7 @@ use crate::l1::keyspace::Counters;
 use crate::proxy::control::{Control, Fleet};
 use crate::proxy::fleet::Member;
 use crate::telemetry::clock::now_ms;
+use crate::telemetry::durations::{Durations, Route};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
@@ -210,6 +212,17 @@ impl Running {
             total(|one| &one.moved),
             total(|one| &one.different),
         ]
+    }
+
+    /// How long commands took, by name and route.
+    #[must_use]
+    pub fn durations(&self) -> Vec<(&'static str, Route, Durations)> {
+        let (each, _) = self.lanes.telemetry().recorders.sum();
+        let each = each.into_iter().map(|(label, route, durations)| {
+            let name = command::by_label(label).map_or("other", |row| row.name);
+            (name, route, durations)
+        });
+        each.collect()
     }
 
     /// What changes L1's mode.

@@ -293,6 +293,9 @@ pub fn all_rows() -> impl Iterator<Item = &'static Row> {
     })
 }
 
+/// GET's label.
+pub const GET: Label = table::label("GET");
+
 /// The row that has this label; `None` for [`Label::OTHER`].
 #[must_use]
 pub fn by_label(label: Label) -> Option<&'static Row> {

@@ -50,7 +50,7 @@ impl HotKey {
     }
 }
 
-/// Draws the reads that are noted; each session has its own.
+/// Draws the reads that are noted, where they are looked at one by one.
 #[derive(Debug)]
 pub struct Sampler {
     left: u32,
@@ -80,14 +80,21 @@ impl Sampler {
         drawn
     }
 
-    /// From 1 to 63, so 32 on average.
     fn draw(&mut self) {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
-        let most = 2 * ONE_IN - 1;
-        self.left = u32::try_from((self.state >> 32) % most + 1).expect("at most 63");
+        self.left = gap(self.state);
     }
+}
+
+/// How many reads on the next one is noted, by a random number: from 1 to 63, so 32 on average.
+#[must_use]
+pub fn gap(random: u64) -> u32 {
+    let most = 2 * ONE_IN - 1;
+    #[expect(clippy::cast_possible_truncation, reason = "at most 63")]
+    let gap = ((random >> 32) % most + 1) as u32;
+    gap
 }
 
 #[derive(Debug)]

@@ -77,7 +77,7 @@ pub enum Missed {
     Fenced,
     /// A write of its key is in flight.
     Written,
-    /// It was held, and a later command of its pipeline had to be sent first.
+    /// It could not wait for its turn: a later command of its pipeline had to be sent first, or too many waited.
     Overtaken,
     /// The upstream was not heard from lately, or L1 is closed for a write whose keys are not known.
     NotServing,
@@ -121,13 +121,13 @@ impl Missed {
 pub struct Counters {
     /// Reads answered from memory.
     pub hits: AtomicU64,
-    /// Cacheable reads not answered from memory, by [`Missed`].
+    /// Cacheable reads that were not, by [`Missed`]; they went upstream unless they are `shared`.
     pub missed: [AtomicU64; Missed::ALL.len()],
-    /// Of those, the ones that were answered by the read of another session, and so not sent upstream.
+    /// Those of the misses that shared another session's read.
     pub shared: AtomicU64,
-    /// Of those that were sent, the ones whose reply was null.
+    /// Null replies of the upstream to cacheable reads.
     pub absent: AtomicU64,
-    /// Write commands sent upstream.
+    /// Write commands sent upstream, by their first key.
     pub writes: AtomicU64,
     /// Reads answered with what was held when the upstream was lost; not among the hits.
     pub stale: AtomicU64,
@@ -240,14 +240,21 @@ impl Keyspaces {
             .map(|(number, (policy, counters))| (number, policy, counters))
     }
 
-    /// Counts reads; the misses are of what is not held.
-    pub fn count(&self, number: u8, hits: u64, misses: u64) {
+    /// Whether there is none but the default one.
+    #[inline]
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.policies.len() == 1
+    }
+
+    /// Counts hits, and writes that were sent upstream.
+    pub fn count(&self, number: u8, hits: u64, writes: u64) {
         let counters = self.counters(number);
+        if writes > 0 {
+            counters.writes.fetch_add(writes, Ordering::Relaxed);
+        }
         if hits > 0 {
             counters.hits.fetch_add(hits, Ordering::Relaxed);
-        }
-        if misses > 0 {
-            self.miss(number, Missed::NotHeld, misses);
         }
     }
 

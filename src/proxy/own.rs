@@ -14,6 +14,7 @@ use self::expected::{Effect, Expect, Expected, Limit};
 use self::stream::{Peek, Said};
 use self::wait::Wait;
 use super::forget_written;
+use super::session::telling::Ask;
 use crate::resp::frame::FrameWalker;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::pool::{Clean, OwnKey};
@@ -70,6 +71,10 @@ pub struct Own {
     pub generation: u64,
     /// What has come since it was last asked.
     pub said: Said,
+    /// The client's command that is sent next.
+    pub(in crate::proxy) asking: Option<Ask>,
+    /// The client's commands that were answered since this was last looked at, and with which error, if with one.
+    pub(in crate::proxy) ended: Vec<(Ask, Option<Box<str>>)>,
     wait: Wait,
     end: End,
     subscribed: [HashSet<Vec<u8>>; 3],
@@ -120,6 +125,8 @@ impl Own {
             raw: false,
             generation,
             said: Said::default(),
+            asking: None,
+            ended: Vec::new(),
             wait: Wait::default(),
             end: End::Open,
             subscribed: Default::default(),
@@ -160,8 +167,15 @@ impl Own {
             expect,
             silent,
             limit,
+            ask: self.asking.take(),
         };
         self.expected.push_back(expected);
+    }
+
+    /// The client's commands that are not answered.
+    pub(in crate::proxy) fn take_asks(&mut self) -> Vec<Ask> {
+        let expected = self.expected.iter_mut();
+        expected.filter_map(|one| one.ask.take()).collect()
     }
 
     /// Nothing is expected any more.

@@ -18,6 +18,7 @@
 //! | answers what concerns the connection alone | `here`, `place` for who the client is and in which database |
 //! | hands its batch to the lane | `queue` |
 //! | writes to the client | `client` |
+//! | tells how long commands took, and of some what became of them | `telling`, `attention` for which |
 //! | ends, if nothing is left to do | `ending` |
 
 use std::future::Future;
@@ -32,9 +33,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+use self::attention::{Attention, Drawn, Shares};
 use self::link::Bound;
 use self::partial::Partial;
 use self::reads::{Deferred, Tally};
+use self::telling::Telling;
 use super::control::Ordered;
 use super::own::Own;
 use super::registry::Sessions;
@@ -43,16 +46,17 @@ use crate::l1::hot::Sampler;
 use crate::l1::{L1, Rule};
 use crate::resp::frame::FrameWalker;
 use crate::resp::request::RequestScanner;
-use crate::telemetry::clock::{millis, now_ms};
-use crate::upstream::Pending;
+use crate::telemetry::clock::{millis, now_ms, now_us};
 use crate::upstream::buffers::Share;
 use crate::upstream::flights::Flight;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
+use crate::upstream::{NO_KEYSPACE, Pending};
 
 mod again;
 mod ahead;
+mod attention;
 mod block;
 mod client;
 mod control;
@@ -72,6 +76,7 @@ mod route;
 mod spare;
 mod stale;
 mod streaming;
+pub(super) mod telling;
 
 /// Bytes read at a time, from the client or from an own connection.
 const CHUNK: usize = 64 * 1024;
@@ -185,8 +190,18 @@ pub struct Session<S> {
     /// How long the upstream's end is still waited for.
     parting: Option<Pin<Box<Sleep>>>,
     now: u64,
+    /// The same in microseconds.
+    now_us: u64,
+    /// When what the client sent last was read, in microseconds of the boot clock.
+    arrived: u64,
     tally: Tally,
+    /// Key space of a cacheable read that is about to be sent.
+    missed: u8,
     sampler: Sampler,
+    attention: Attention,
+    /// What the command in hand is singled out for.
+    drawn: Drawn,
+    telling: Telling,
     /// An invalidation that is carried out elsewhere; what comes behind it waits.
     ordered: Option<Ordered>,
     opened: u64,
@@ -223,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let l1 = Arc::clone(lanes.l1());
         let l1_on = l1.enter();
         let place = lanes.base();
+        let telling = Telling::new(lanes.telemetry(), id);
         let mailbox: Arc<Mailbox> = Arc::default();
         mailbox.heard(now);
         let mut session = Self {
@@ -280,8 +296,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             closing: false,
             parting: None,
             now,
+            now_us: now * 1000,
+            arrived: now * 1000,
             tally: Tally::default(),
+            missed: NO_KEYSPACE,
             sampler: Sampler::new(id),
+            attention: Attention::new(id, Shares::default()),
+            drawn: Drawn::default(),
+            telling,
             ordered: None,
             opened: now,
             peer,
@@ -316,6 +338,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.transparent
     }
 
+    fn look_at_clock(&mut self) {
+        self.now_us = now_us();
+        self.now = self.now_us / 1000;
+    }
+
     /// Takes what the lane's reader has left; whether there was anything.
     fn take_mail(&mut self) -> io::Result<bool> {
         let Some(mut mail) = self.mailbox.take_news() else {
@@ -327,6 +354,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         let news = mail.answered != self.answered || !mail.out.is_empty();
+        self.telling
+            .take(mail.answered - self.answered, &mut mail.notes);
         self.answered = mail.answered;
         self.fences_answered = mail.fences;
         if let Some(partial) = &mut self.partial {
@@ -344,10 +373,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         drop(mail);
         if too_large {
+            self.telling.take_back(self.now_us);
             self.repeat_on_own();
         }
         if let Some(due) = again {
-            self.now = now_ms();
+            self.look_at_clock();
+            self.telling.take_back(self.now_us);
             self.read_again(due);
         }
         self.finish_partial()?;
@@ -365,7 +396,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.out.len() - self.written <= OUTPUT_WINDOW {
             progress |= self.take_mail()?;
         }
-        self.now = now_ms();
+        self.look_at_clock();
+        if self.telling.has_news() {
+            self.telling.record(self.now_us);
+        }
         progress |= self.poll_own(cx);
         self.serve_deferred();
         self.closing |= self.is_locked_out();

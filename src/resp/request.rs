@@ -154,6 +154,21 @@ impl RequestScanner {
         too_big: &str,
         invalid: &str,
     ) -> Result<Option<(i64, usize)>, RequestError> {
+        // Nearly all have one or two digits.
+        if let Some(text) = buf.get(self.at + 1..)
+            && let Some(head) = text.first_chunk()
+        {
+            match *head {
+                [a @ b'0'..=b'9', b'\r', _, _] => {
+                    return Ok(Some((i64::from(a - b'0'), self.at + 4)));
+                }
+                [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _] => {
+                    let number = i64::from(a - b'0') * 10 + i64::from(b - b'0');
+                    return Ok(Some((number, self.at + 5)));
+                }
+                _ => {}
+            }
+        }
         let Some(cr) = self.find(buf, b'\r', too_big)? else {
             return Ok(None);
         };

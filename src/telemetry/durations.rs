@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// A command, as the command table numbers it; [`Label::OTHER`] for what it does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Label(pub u16);
 
 impl Label {
@@ -139,17 +139,18 @@ const SLOTS: usize = 2048;
 #[derive(Debug)]
 pub struct Recorder {
     /// Label and route of each slot, plus one; 0 for a free one.
-    keys: Box<[AtomicU32]>,
-    histograms: Box<[OnceLock<Box<Histogram>>]>,
+    keys: Box<[AtomicU32; SLOTS]>,
+    histograms: Box<[OnceLock<Box<Histogram>>; SLOTS]>,
     /// From when a lane's request was handed over to its reply.
     upstream: Histogram,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
+        let histograms: Box<[_]> = (0..SLOTS).map(|_| OnceLock::new()).collect();
         Self {
-            keys: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            histograms: (0..SLOTS).map(|_| OnceLock::new()).collect(),
+            keys: Box::new([const { AtomicU32::new(0) }; SLOTS]),
+            histograms: histograms.try_into().expect("there are so many"),
             upstream: Histogram::default(),
         }
     }
@@ -179,16 +180,22 @@ impl Recorder {
     #[inline]
     fn histogram(&self, label: Label, route: Route) -> &Histogram {
         let key = (u32::from(label.0) << 2 | route as u32) + 1;
-        let mut slot = key.wrapping_mul(0x9e37_79b9) as usize >> 21;
+        let slot = key.wrapping_mul(0x9e37_79b9) as usize >> 21;
+        if self.keys[slot].load(Ordering::Relaxed) == key
+            && let Some(histogram) = self.histograms[slot].get()
+        {
+            return histogram;
+        }
+        self.find(key, slot)
+    }
+
+    /// That of a pair which is not at its first place, or is new.
+    #[cold]
+    fn find(&self, key: u32, mut slot: usize) -> &Histogram {
         loop {
             let found = self.keys[slot].load(Ordering::Relaxed);
-            if found == key
-                && let Some(histogram) = self.histograms[slot].get()
-            {
-                return histogram;
-            }
-            if found == 0 {
-                // Behind the histogram, so that whoever finds the key finds that too.
+            if found == 0 || found == key {
+                // The key behind the histogram, so that whoever finds it finds that too.
                 let histogram = self.histograms[slot].get_or_init(Box::default);
                 self.keys[slot].store(key, Ordering::Release);
                 return histogram;
@@ -201,7 +208,7 @@ impl Recorder {
     pub fn each(&self) -> impl Iterator<Item = (Label, Route, Durations)> {
         self.keys
             .iter()
-            .zip(&self.histograms)
+            .zip(self.histograms.iter())
             .filter_map(|(key, histogram)| {
                 let key = key.load(Ordering::Acquire).checked_sub(1)?;
                 let route = Route::ALL[(key & 3) as usize];

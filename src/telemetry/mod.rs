@@ -87,12 +87,12 @@ impl Telemetry {
     /// Whether it wants to hear of operations that failed.
     #[must_use]
     pub fn wants_failed(&self) -> bool {
-        false
+        self.settings.metrics
     }
 
-    /// One in so many operations is to be told of whatever becomes of it; 0 for none.
+    /// The share of operations, from 0 to 1, that are told of whatever becomes of them.
     #[must_use]
-    pub fn drawn_one_in(&self) -> f64 {
+    pub fn drawn_share(&self) -> f64 {
         0.0
     }
 

@@ -73,8 +73,6 @@ pub enum Why {
 pub struct Upstream {
     /// It was handed over to the connection.
     pub sent: u64,
-    /// Its bytes were written to the socket, where that is known.
-    pub written: Option<u64>,
     /// The end of its reply had come.
     pub answered: u64,
 }

@@ -17,7 +17,7 @@ use super::touch::{self, Due, Touch};
 use super::{Op, Pending};
 use crate::l1::Settling;
 use crate::l1::settings::Mode;
-use crate::telemetry::clock::{millis, now_ms};
+use crate::telemetry::clock::{millis, now_ms, now_us};
 
 /// Bytes read from the upstream at a time.
 const READ_CHUNK: usize = 64 * 1024;
@@ -142,7 +142,7 @@ impl<'a> Driver<'a> {
     /// Says whether sessions should take to a fresh lane.
     fn watch_overdue(&mut self, now: u64) {
         let limit = self.lane.lanes().settings().lane_overdue.as_millis();
-        let late = |oldest: &Pending| u128::from(now.saturating_sub(oldest.sent)) >= limit;
+        let late = |oldest: &Pending| u128::from(now.saturating_sub(oldest.sent())) >= limit;
         let overdue = self.reader.is_huge() || self.reader.pending.front().is_some_and(late);
         if overdue != self.overdue {
             self.overdue = overdue;
@@ -200,11 +200,11 @@ impl<'a> Driver<'a> {
         let oldest = self.reader.pending.front()?;
         let lanes = self.lane.lanes();
         let limit = millis(lanes.settings().request_timeout);
-        let silent = now.saturating_sub(oldest.sent.max(self.heard)) > limit;
+        let silent = now.saturating_sub(oldest.sent().max(self.heard)) > limit;
         if silent && self.stall.is_none() {
             return Some(LaneEnd::TimedOut);
         }
-        self.reader.now = now;
+        self.reader.set_time(now * 1000);
         let error = || lanes.node().error(&may_have_been(NO_REPLY));
         self.reader.give_up(limit, error);
         self.reader.is_given_up().then_some(LaneEnd::TimedOut)
@@ -291,10 +291,11 @@ impl<'a> Driver<'a> {
                         return Err(LaneEnd::Lost("the upstream closed the connection".into()));
                     }
                     self.filled += n;
-                    self.heard = now_ms();
+                    let now = now_us();
+                    self.heard = now / 1000;
                     let lanes = self.lane.lanes();
                     let beside = lanes.beside(self.lane);
-                    self.reader.now = self.heard;
+                    self.reader.set_time(now);
                     let taken = self.reader.take(&self.input[..self.filled], beside);
                     self.count();
                     let used = taken?;

@@ -9,6 +9,35 @@ use crate::sync::Mutex;
 use atomic_waker::AtomicWaker;
 
 use super::buffers::Share;
+use crate::resp::encode;
+use crate::telemetry::operation::Upstream;
+
+/// What a lane's reader has to say of one reply.
+#[derive(Debug)]
+pub struct Note {
+    /// The reply's number among those that ended for the session, the first being 1.
+    pub ordinal: u64,
+    /// Hash of the (first) key, where it is known.
+    pub key: Option<u64>,
+    /// The way to the upstream and back, if it was taken to its end.
+    pub upstream: Option<Upstream>,
+    /// Bytes of the reply.
+    pub bytes: u64,
+    /// Its error's first word.
+    pub error: Option<Box<str>>,
+}
+
+/// The first word of an error without the byte that says so: `WRONGTYPE`. What is no such word is `ERR`.
+#[must_use]
+pub fn first_word(error: &[u8]) -> Box<str> {
+    let end = error
+        .iter()
+        .take(32)
+        .position(|byte| !byte.is_ascii_uppercase());
+    let word = end.map_or(&[][..], |end| &error[..end]);
+    let word = std::str::from_utf8(word).unwrap_or_default();
+    if word.is_empty() { "ERR" } else { word }.into()
+}
 
 /// What has arrived and was not taken yet.
 #[derive(Debug, Default)]
@@ -34,6 +63,8 @@ pub struct Mail {
     pub cut: Option<&'static str>,
     /// What `out` counts for among all buffers.
     pub share: Share,
+    /// Of replies that took long, failed, or are to be told of.
+    pub notes: Vec<Note>,
 }
 
 impl Mail {
@@ -41,6 +72,21 @@ impl Mail {
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.submitted == self.answered + 1
+    }
+
+    /// A reply has ended, as this error that is nearside's own.
+    pub(super) fn end_with(&mut self, error: &str, silent: bool) {
+        if !silent {
+            encode::error(&mut self.out, error);
+        }
+        self.answered += 1;
+        self.notes.push(Note {
+            ordinal: self.answered,
+            key: None,
+            upstream: None,
+            bytes: 0,
+            error: Some(first_word(error.as_bytes())),
+        });
     }
 
     /// Whether a read has to be repeated before anything else is sent.

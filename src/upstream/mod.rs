@@ -39,5 +39,5 @@ mod tls;
 mod touch;
 
 pub use pending::{
-    Attempt, ExecBlock, Extra, FillKeys, Filled, Keys, Op, Pending, Predicted, refuse,
+    Attempt, ExecBlock, Extra, FillKeys, Filled, Keys, NO_KEYSPACE, Op, Pending, Predicted, refuse,
 };

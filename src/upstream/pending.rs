@@ -6,7 +6,6 @@ use super::flights::{Flight, Joined};
 use super::mailbox::Mailbox;
 use crate::l1::{Epoch, Held, L1, Settling, Unsettled};
 use crate::resp::downgrade::Shape;
-use crate::resp::encode;
 
 /// What a read puts into L1.
 #[derive(Debug, PartialEq, Eq)]
@@ -169,13 +168,20 @@ pub enum Attempt {
     Second,
 }
 
+/// Of a command that is no cacheable read.
+pub const NO_KEYSPACE: u8 = u8::MAX;
+
 /// A command that was queued on the lane.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about the command"
+)]
 pub struct Pending {
     /// Whose it is; a marker's and a probe's reply goes to nobody, but a marker lifts its session's fence.
     pub session: Option<Arc<Mailbox>>,
-    /// When its bytes were handed over, in milliseconds of the boot clock.
-    pub sent: u64,
+    /// When its bytes were handed over, in microseconds of the boot clock.
+    pub sent_us: u64,
     /// The client speaks RESP2.
     pub resp2: bool,
     /// How its reply differs in RESP2.
@@ -188,6 +194,10 @@ pub struct Pending {
     pub given_up: bool,
     /// Hash of the key that a read names, to be remembered where its reply is large.
     pub reads: Option<u64>,
+    /// It is told of, whatever becomes of it.
+    pub told: bool,
+    /// The number of the key space that a cacheable read is counted in; [`NO_KEYSPACE`] for what is none.
+    pub keyspace: u8,
     /// What its reply does.
     pub op: Op,
     /// What few commands have.
@@ -195,12 +205,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Of a command of our own, whose reply no client gets.
+    /// Of a command of our own, whose reply no client gets; `sent` in milliseconds of the boot clock.
     #[must_use]
     pub fn ours(session: Option<Arc<Mailbox>>, sent: u64, op: Op) -> Self {
         Self {
             session,
-            sent,
+            sent_us: sent * 1000,
+            told: false,
+            keyspace: NO_KEYSPACE,
             resp2: false,
             shape: Shape::Generic,
             silent: true,
@@ -210,6 +222,13 @@ impl Pending {
             op,
             extra: None,
         }
+    }
+
+    /// When its bytes were handed over, in milliseconds of the boot clock.
+    #[inline]
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent_us / 1000
     }
 
     /// Whether its reply goes to a session.
@@ -297,6 +316,7 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
         Op::Refused(error) => (&**error, None),
         _ => (failure.error, failure.again),
     };
+    let sent = pending.sent();
     let flight = pending.extra.and_then(|extra| extra.flight);
     for joined in flight.map(|flight| flight.take()).unwrap_or_default() {
         fail_joined(&joined, error, again);
@@ -307,16 +327,17 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
     let mut mail = session.lock();
     if failure.partial && owed {
         mail.cut = Some("the upstream was lost in the middle of a reply");
+        mail.answered += 1;
     } else if owed
         && pending.attempt == Attempt::First
         && mail.is_last()
-        && again.is_some_and(|since| pending.sent > since)
+        && again.is_some_and(|since| sent > since)
     {
-        mail.again = Some(pending.sent);
-    } else if owed && !pending.silent {
-        encode::error(&mut mail.out, error);
+        mail.again = Some(sent);
+        mail.answered += 1;
+    } else if owed {
+        mail.end_with(error, pending.silent);
     }
-    mail.answered += u64::from(owed);
     mail.fences += u64::from(marker);
     drop(mail);
     session.wake();
@@ -327,10 +348,10 @@ pub(super) fn fail_joined(joined: &Joined, error: &str, again: Option<u64>) {
     let mut mail = joined.session.lock();
     if joined.repeatable && mail.is_last() && again.is_some_and(|since| joined.since > since) {
         mail.again = Some(joined.since);
+        mail.answered += 1;
     } else {
-        encode::error(&mut mail.out, error);
+        mail.end_with(error, false);
     }
-    mail.answered += 1;
     drop(mail);
     joined.session.wake();
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use self::filling::{Filling, Late};
 use self::relay::Reply;
 use self::shared::Shared;
+use self::telling::Telling;
 use super::buffers::Buffers;
 use super::connect::{Hello, is_unready};
 use super::flights::Flights;
@@ -24,11 +25,13 @@ use crate::l1::keyspace::Refusal;
 use crate::l1::{L1, Rule, Space, Unsettled};
 use crate::resp::downgrade::Downgrade;
 use crate::resp::frame::{FrameError, FrameWalker};
+use crate::telemetry::Telemetry;
 
 mod filling;
 mod late;
 mod relay;
 mod shared;
+mod telling;
 
 /// Why a lane came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub struct Surroundings {
     pub large_reply: usize,
     /// One that takes longer than so many milliseconds is slow; 0 for none.
     pub slow_after: u64,
+    /// What is told of the work.
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// See the module's header.
@@ -97,6 +102,10 @@ pub struct Reader {
     large_reply: usize,
     slow_after: u64,
     outcomes: Outcomes,
+    /// When what the newest reply answers was sent, in microseconds, and that it took long; 0 where it is later by now.
+    proved: u64,
+    was_slow: bool,
+    telling: Telling,
     /// Which other lanes are up: where none can hold a push for a write back, its own reply settles it.
     beside: Beside,
     unsettled: Unsettled,
@@ -113,8 +122,8 @@ pub struct Reader {
     evicts_by_use: Option<bool>,
     /// The upstream, which said that it is a replica, has refused a write.
     pub read_only: bool,
-    /// Now, in milliseconds of the boot clock: whoever calls sets it.
-    pub now: u64,
+    /// Now, in milliseconds of the boot clock.
+    now: u64,
     pub pending: VecDeque<Pending>,
 }
 
@@ -132,6 +141,9 @@ impl Reader {
             large_reply: surroundings.large_reply,
             slow_after: surroundings.slow_after,
             outcomes: Outcomes::default(),
+            proved: 0,
+            was_slow: false,
+            telling: Telling::new(&surroundings.telemetry),
             beside: Beside::Nobody,
             unsettled: Unsettled::default(),
             walker: FrameWalker::default(),
@@ -147,6 +159,13 @@ impl Reader {
             now: 0,
             pending: VecDeque::new(),
         }
+    }
+
+    /// It is so many microseconds of the boot clock: whoever calls says so.
+    pub fn set_time(&mut self, us: u64) {
+        self.now = us / 1000;
+        self.proved = 0;
+        self.telling.set_time(us);
     }
 
     /// Whether the upstream evicts what is not used, if it has said so since this was last asked.
@@ -177,6 +196,7 @@ impl Reader {
         self.fill_late();
         let taken = self.steps(buf);
         self.answer_refused();
+        self.telling.record();
         // Also where the lane ends here: what came before is theirs.
         for session in self.dirty.drain(..) {
             session.wake();
@@ -275,13 +295,17 @@ impl Reader {
             .pending
             .front()
             .expect("a reply has ended, so a command was pending");
-        self.space.prove(head.sent);
+        if head.sent_us != self.proved {
+            self.proved = head.sent_us;
+            self.space.prove(head.sent());
+            self.was_slow =
+                self.slow_after > 0 && self.now.saturating_sub(head.sent()) > self.slow_after;
+        }
         if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {
             self.outcomes.replies += 1;
-            let late = self.slow_after > 0 && self.now.saturating_sub(head.sent) > self.slow_after;
-            self.outcomes.slow += u32::from(late);
+            self.outcomes.slow += u32::from(self.was_slow);
         }
         if let Op::Fill(fill) = &head.op {
             if head.given_up {
@@ -311,6 +335,7 @@ impl Reader {
             }
         }
         let head = self.pending.pop_front().expect("looked at above");
+        let sent = head.sent();
         match head.op {
             Op::Relay => {}
             Op::Write(keys) => self.answered_write(&keys),
@@ -332,7 +357,7 @@ impl Reader {
             }
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
-                self.fill(&fill, filling, head.shape, head.sent);
+                self.fill(&fill, filling, head.shape, sent);
             }
             Op::Marker(settling) => {
                 drop(settling);

@@ -3,6 +3,8 @@
 use super::*;
 use crate::l1::settings::{Admit, Settings};
 use crate::l1::{Lookup, RuleSet};
+use crate::telemetry::Telemetry;
+use crate::telemetry::settings::Settings as TelemetrySettings;
 use crate::upstream::{Attempt, FillKeys, Filled};
 
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
@@ -23,6 +25,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         output_limit: 1 << 20,
         large_reply: 1 << 10,
         slow_after: 0,
+        telemetry: Telemetry::new(&TelemetrySettings::default()),
     };
     let mut reader = Reader::new(surroundings, "master".into());
     let session: Arc<Mailbox> = Arc::default();
@@ -35,7 +38,9 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
     };
     reader.pending.push_back(Pending {
         session: Some(Arc::clone(&session)),
-        sent: 1,
+        sent_us: 1000,
+        told: false,
+        keyspace: 0,
         resp2: true,
         silent: false,
         shape: crate::resp::downgrade::Shape::Generic,
@@ -63,7 +68,10 @@ fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
 
 fn holds(reader: &Reader) -> bool {
     let (l1, space) = (&reader.l1, &reader.space);
-    l1.get(space, &l1.value(b"k"), 2, None, &mut Vec::new()) != Lookup::Miss
+    matches!(
+        l1.get(space, &l1.value(b"k"), 2, None, &mut Vec::new()),
+        Lookup::Hit { .. }
+    )
 }
 
 fn after(parts: &[&[u8]], rules: RuleSet, step: usize) -> bool {

@@ -182,8 +182,6 @@ def test_a_prometheus_scrapes_what_the_client_sent_and_the_server_counts(both, p
     assert prometheus.value(name) <= both.direct().info("stats")["tracking_total_items"]
 
 
-# Sessions and lanes do not record it yet.
-@pytest.mark.xfail(strict=True, reason="durations, writes and null replies are not recorded yet")
 def test_what_commands_took_is_counted_once_for_each(both, prometheus):
     """Durations, errors, writes and null replies."""
     sent = load(both)

@@ -17,6 +17,7 @@ mod reload;
 mod stale;
 mod support;
 mod table;
+mod telling;
 mod touch;
 mod unreachable;
 mod upstream;

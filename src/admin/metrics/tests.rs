@@ -106,7 +106,8 @@ fn numbers_are_what_was_counted() {
     let metrics = metrics();
     let lanes = &metrics.sources.lanes;
     let keyspaces = lanes.l1().keyspaces();
-    keyspaces.count(0, 5, 2);
+    keyspaces.count(0, 5, 4);
+    keyspaces.miss(0, Missed::NotHeld, 2);
     keyspaces.miss(0, Missed::Fenced, 3);
     keyspaces.refuse(1, Refusal::Late);
     let recorder = lanes.telemetry().recorder().expect("metrics are on");
@@ -129,6 +130,7 @@ fn numbers_are_what_was_counted() {
         (names::FILLS_REFUSED, vec!["default", "late"], 1.0),
         (names::CACHE_OPERATIONS, vec!["session", "get", "l1"], 10.0),
         (names::CACHE_OPERATIONS, vec!["session", "get", "l2"], 5.0),
+        (names::CACHE_OPERATIONS, vec!["session", "set", "l2"], 4.0),
         (names::CACHE_HIT_RATIO, vec!["session", "l1"], 0.5),
         (names::CACHE_HIT_RATIO, vec!["session", "l2"], 1.0),
         (names::COMMAND_DURATION, vec!["GET", "l1"], 6.0),
@@ -168,7 +170,8 @@ fn ratios_are_of_the_last_minute() {
         metrics.reads.lock().push(start + at, reads);
     };
     assert_eq!(ratio(0), None);
-    keyspaces.count(1, 1, 3);
+    keyspaces.count(1, 1, 0);
+    keyspaces.miss(1, Missed::NotHeld, 3);
     assert_eq!(ratio(500), Some(0.25));
     look(1000);
     keyspaces.count(1, 4, 0);

@@ -48,7 +48,7 @@ const fn row(
 
 /// A hash of 16 bits, and never [`Label::OTHER`]: that no two names share one is tested.
 #[expect(clippy::cast_possible_truncation, reason = "16 bits of it are wanted")]
-const fn label(name: &str) -> Label {
+pub(super) const fn label(name: &str) -> Label {
     let name = name.as_bytes();
     let (mut hash, mut at) = (SEED, 0);
     while at < name.len() {

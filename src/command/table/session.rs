@@ -44,6 +44,7 @@ pub const ROWS: &[Row] = &[
         row("NEARSIDE|HOTKEYS", -2, "", NONE, Nearside),
         row("NEARSIDE|INVALIDATE", -3, "", NONE, Nearside),
         row("NEARSIDE|STATS", 2, "", NONE, Nearside),
+        row("NEARSIDE|TRACEPARENT", 3, "", NONE, Nearside),
         row("NEARSIDE|UPSTREAMS", 2, "", NONE, Nearside),
     ]),
     row("PING", -1, "", NONE, LaneRead),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::proxy::session::telling::Ask;
 use crate::upstream::settings::{Credentials, Settings};
 
 /// What a command sent here may have changed.
@@ -107,6 +108,8 @@ pub(super) struct Expected {
     pub(super) silent: bool,
     /// Within which time.
     pub(super) limit: Limit,
+    /// The client's command, if it is one.
+    pub(super) ask: Option<Ask>,
 }
 
 /// Within which time a reply is to come.

@@ -5,6 +5,7 @@ use super::Own;
 use super::expected::{Change, Effect, Expect, Expected, Kind};
 use crate::resp::frame::{FrameError, Sink};
 use crate::upstream::connect::is_unready;
+use crate::upstream::mailbox::first_word;
 
 /// What is known of the frame under way.
 #[derive(Debug, Default)]
@@ -20,6 +21,15 @@ pub(super) struct Peek {
 }
 
 impl Peek {
+    /// The first word of the error that it is, if it is one.
+    fn error(&self) -> Option<Box<str>> {
+        match self.kind {
+            b'-' => self.first.get(1..).map(first_word),
+            b'!' => Some(first_word(&self.first)),
+            _ => None,
+        }
+    }
+
     fn confirms(&self) -> bool {
         matches!(self.kind, b'>' | b'*') && self.first.ends_with(b"subscribe")
     }
@@ -195,6 +205,9 @@ impl Own {
             return Ended::Nothing;
         };
         self.said.note(peek);
+        if let Some(ask) = expected.ask {
+            self.ended.push((ask, peek.error()));
+        }
         match expected.expect {
             Expect::Queued { write: true } if peek.kind != b'-' && peek.first != b"+QUEUED\r\n" => {
                 Ended::Reply(Effect {
@@ -236,8 +249,8 @@ impl Own {
             Some(Expect::Unsubscribed(asked)) => *asked == kind && left == 0,
             _ => false,
         };
-        if done {
-            self.expected.pop_front();
+        if done && let Some(expected) = self.expected.pop_front() {
+            self.ended.extend(expected.ask.map(|ask| (ask, None)));
         }
     }
 }

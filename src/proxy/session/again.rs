@@ -10,6 +10,7 @@ use super::Session;
 use super::reads::{Asked, UnderWay};
 use super::route::Way;
 use crate::command;
+use crate::l1::keyspace::Missed;
 use crate::l1::settings::Mode;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
@@ -36,6 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silent = std::mem::take(&mut self.silent);
         self.again = true;
         self.ask_again(&request, alone, due);
+        self.telling.finish();
         self.again = false;
         self.silent = silent;
         self.bytes.extend(queued.0);
@@ -69,13 +71,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if in_time
             && self.is_before_lane()
             && let Some(asked) = asked
-            && self.join(asked, UnderWay::Unsent)
+            && self.join(asked, UnderWay::Unsent, Missed::NotServing)
         {
             return;
         }
         if !in_time || !self.lanes.node().retries.grant(self.now) {
             let error = self.lanes.error("connection lost before the reply");
             encode::error(&mut self.out, &error);
+            self.telling.refuse(&error);
         } else if let Some(asked) = asked {
             self.look_up(asked);
         } else {

@@ -6,8 +6,10 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Replies, Session};
+use crate::command;
 use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, Ident, L1, Read};
+use crate::telemetry::durations::Route;
 
 /// How a GET begins, up to the length of its key.
 const HEAD: &[u8; 14] = b"*2\r\n$3\r\nGET\r\n$";
@@ -86,15 +88,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (now, resp2) = (self.now, self.resp2);
         let l1 = &self.l1;
         let hits = l1.hits(space, reads, now, resp2, &mut self.out, &mut keyspaces);
-        for (read, &keyspace) in reads.iter().zip(hits) {
-            if self.sampler.draws()
-                && let Ident::Value(key) = read.ident
-            {
-                self.l1.hot.note(key, now);
-            }
-            self.note(keyspace, true);
+        let found = hits.len();
+        for &keyspace in hits {
+            self.note_hit(keyspace);
         }
-        hits.len()
+        if found == 0 {
+            return 0;
+        }
+        self.telling
+            .count(command::GET, Route::L1, self.arrived, found as u64);
+        let mut at = self.attention.pass(found);
+        while at < found {
+            if self.attention.ends() {
+                self.single_out(&reads[at], keyspaces[at]);
+            }
+            at += 1 + self.attention.pass(found - at - 1);
+        }
+        found
+    }
+
+    /// A hit gets more than the least.
+    #[cold]
+    fn single_out(&mut self, read: &Read<'_>, keyspace: u8) {
+        let drawn = self.attention.drawn(self.shares());
+        let Ident::Value(key) = read.ident else {
+            return;
+        };
+        if drawn.hot {
+            self.l1.hot.note(key, self.now);
+        }
+        if drawn.traced || self.telling.context.is_some() {
+            let told = self.key_to_tell(key);
+            self.telling.hit(command::GET, told, keyspace, self.arrived);
+        }
     }
 
     /// Whether a read that L1 can answer is answered now, whatever else it is: nothing has to come before it.

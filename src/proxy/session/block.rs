@@ -34,6 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.flush_deferred();
         self.silent = false;
+        self.begin(command::find(b"MULTI"), &[], &[]);
         self.queue(&input[..end], false, None, Shape::Generic, Op::Relay);
         let mut block = ExecBlock::default();
         let mut hashes = Vec::new();
@@ -41,14 +42,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for Queued { at, args, row } in &queued {
             let request = &input[at.clone()];
             if matches!(row.class, Class::LaneWrite) {
+                self.note_write(row, request, args);
                 // All of them can be told: `find_block` has seen to it.
                 hashes.extend(self.begin_write(row, request, args).unwrap_or_default());
                 elsewhere |= self.reaches_elsewhere(row, args);
             }
             block.shapes.push(row.shape(args.len()));
+            self.begin(Some(row), request, args);
             self.queue(request, false, None, Shape::Generic, Op::Relay);
         }
         block.keys = Keys::of(hashes, elsewhere);
+        self.begin(command::find(b"EXEC"), &[], &[]);
         let op = Op::Exec(Arc::new(block));
         self.queue(&input[exec.clone()], false, None, Shape::Generic, op);
         Some(exec.end)

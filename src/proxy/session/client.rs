@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{CHUNK, OUTPUT_WINDOW, STREAM_WINDOW, Session, spare};
 use crate::proxy::forget_written;
 use crate::proxy::own::Own;
-use crate::telemetry::clock::now_ms;
 use crate::upstream::lanes::Seat;
 
 /// Unread requests above which a session that has to wait reads no further.
@@ -52,7 +51,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Ok(())) => {
                     spare::take(&mut self.input);
                     self.input.extend_from_slice(buf.filled());
-                    self.now = now_ms();
+                    self.look_at_clock();
+                    self.arrived = self.now_us;
                     self.mailbox.heard(self.now);
                     Ok(true)
                 }

@@ -16,11 +16,12 @@ use crate::proxy::own::Own;
 use crate::proxy::own::expected::Expect;
 use crate::resp::encode;
 use crate::resp::frame::parse_integer;
+use crate::telemetry::operation::Context;
 
 /// Hot keys that are told where no number is given.
 const HOT_KEYS: usize = 20;
 
-const HELP: [&str; 19] = [
+const HELP: [&str; 22] = [
     "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "EXPLAIN <command> [<arg> ...]",
     "    Say where a command would go, which keys it names, and whether its reply",
@@ -36,6 +37,9 @@ const HELP: [&str; 19] = [
     "    as the last of several words, how many nearsides of the fleet were told.",
     "STATS",
     "    Return what the cache has done and holds.",
+    "TRACEPARENT <traceparent>",
+    "    The next command belongs to this trace, given as the W3C's Trace Context",
+    "    has it: 00-<trace id>-<span id>-<flags>.",
     "UPSTREAMS",
     "    Return how the upstream is, and where its circuit breaker stands.",
     "HELP",
@@ -88,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             "NEARSIDE|UPSTREAMS" => upstreams::of(&self.lanes).write(&mut self.out, self.resp2),
             "NEARSIDE|HOTKEYS" => self.hot_keys(arg(2), args.len()),
+            "NEARSIDE|TRACEPARENT" => self.trace_parent(arg(2).unwrap_or_default()),
             "NEARSIDE|EXPLAIN" => self.explain(request, &args[2..]),
             "NEARSIDE|INVALIDATE" => {
                 let words: Vec<&[u8]> = args[2..].iter().map(|at| &request[at.clone()]).collect();
@@ -142,6 +147,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             None => encode::error(&mut self.out, "ERR count is not a whole number above 0"),
         }
+    }
+
+    /// The next command belongs to a trace.
+    fn trace_parent(&mut self, text: &[u8]) {
+        let Some(context) = Context::parse(text) else {
+            let text = "ERR a traceparent is 00-<32 hexadecimal digits>-<16>-<2>, in lower case and not all 0";
+            encode::error(&mut self.out, text);
+            return;
+        };
+        self.telling.context = Some(context);
+        self.attention.look_at_next();
+        self.out.extend_from_slice(b"+OK\r\n");
     }
 
     fn invalidate(&mut self, words: &[&[u8]]) -> Flow {

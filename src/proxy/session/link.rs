@@ -19,6 +19,7 @@ use crate::upstream::connect::open_own;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lane::{NO_REPLY, may_have_been};
 use crate::upstream::lanes::Seat;
+use crate::upstream::mailbox::first_word;
 use crate::upstream::pool::{self, OwnKey};
 
 /// State that only the own connection has: the session stays there while there is any.
@@ -61,6 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let node = self.lanes.node();
         if let Some(error) = node.refusal() {
             encode::error(&mut self.out, &error);
+            self.telling.refuse(&error);
             return false;
         }
         if let Some(clean) = pool::take(&key, node.generation()) {
@@ -68,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         } else {
             if let Some(error) = self.seat.as_ref().and_then(|seat| seat.unavailable()) {
                 encode::error(&mut self.out, &error);
+                self.telling.refuse(&error);
                 return false;
             }
             let generation = node.generation();
@@ -170,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && let Some(own) = &mut self.own
         {
             own.send(&request);
+            own.asking = Some(self.telling.ask());
             own.expect(Expect::Reply(Effect::default()), false);
         }
     }
@@ -249,6 +253,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.lanes.large.remove(hash);
         }
         self.count_own(&mut own);
+        for (ask, error) in own.ended.drain(..) {
+            self.telling.own_ended(ask, self.now_us, error);
+        }
         let cut = self.lanes.node().is_cut();
         if received.is_ok() && own.is_late(cx, self.now, self.lanes.settings(), cut) {
             self.own_timed_out(&mut own);
@@ -268,6 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let refused = self.seat.as_ref().is_some_and(|seat| seat.is_refused());
             let stateful = self.bound.any() || self.numbered || own.moved && refused;
             if own.raw || !own.is_idle() || stateful || self.is_transparent() {
+                self.own_unanswered(&mut own, "connection lost");
                 self.settle_abandoned(&mut own);
                 self.closing = true;
             }
@@ -317,6 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for _ in 0..own.owes() {
             encode::error(&mut self.out, &error);
         }
+        self.own_unanswered(own, &error);
         self.closing |= own.is_moving();
         let lost = own.abandon();
         own.forget();
@@ -332,6 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for _ in 0..own.owes() {
             encode::error(&mut self.out, &error);
         }
+        self.own_unanswered(own, &error);
         // With what was asked for there gone, what the client sends next would mean something else.
         self.closing |= own.raw || own.is_moving() || self.bound.any();
         // No push is to come for what was announced.
@@ -341,6 +351,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         drop(Settling::new(&self.l1, unsent));
         (self.bound.watching, self.bound.transaction, self.blocking) = (false, None, false);
+    }
+
+    /// What was asked of it gets this error.
+    fn own_unanswered(&mut self, own: &mut Own, error: &str) {
+        for ask in own.take_asks() {
+            let word = first_word(error.as_bytes());
+            self.telling.own_ended(ask, self.now_us, Some(word));
+        }
     }
 
     /// Releases the writes whose replies will not come, behind markers, since they may have been carried out.

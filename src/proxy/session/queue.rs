@@ -12,7 +12,7 @@ use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
-use crate::upstream::{Attempt, Extra, Op, Pending};
+use crate::upstream::{Attempt, Extra, NO_KEYSPACE, Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Leaves a lane that is late or retired, once nothing is outstanding on it; takes a seat where there was no room
@@ -113,6 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         extra: Option<Box<Extra>>,
     ) {
         self.sent += 1;
+        let told = self.telling.is_followed();
+        self.telling.ask_lane();
         if matches!(op, Op::Write(_) | Op::Exec(_) | Op::Script) {
             self.wrote = self.sent;
         }
@@ -128,7 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.bytes.extend_from_slice(request);
         self.batch.push(Pending {
             session: Some(Arc::clone(&self.mailbox)),
-            sent: self.now,
+            sent_us: self.now_us,
+            told,
+            keyspace: std::mem::replace(&mut self.missed, NO_KEYSPACE),
             resp2: self.resp2,
             shape,
             silent: self.silent,

@@ -1,20 +1,24 @@
 //! Cacheable reads: from L1 now, from L1 when their turn comes, with somebody else's read, or from the lane.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ahead::warm_keys;
 use super::requests::ANSWERED;
+use super::telling::Ask;
 use super::{Flow, Session};
 use crate::command::Row;
+use crate::l1::keyspace::Missed;
 use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, L1, Lookup, Read, Rule, Space};
 use crate::proxy::own::expected::Expect;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
-use crate::upstream::Predicted;
+use crate::telemetry::durations::Route;
 use crate::upstream::flights::Join;
+use crate::upstream::{NO_KEYSPACE, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
@@ -36,6 +40,7 @@ pub(super) struct Deferred {
     args: Vec<Range<usize>>,
     wanted: Wanted,
     silent: bool,
+    ask: Ask,
     /// What L1 said when it came; used by a knock-out alone.
     captured: Option<Vec<u8>>,
 }
@@ -95,12 +100,15 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Hits and misses of a pass, while they are of one key space.
+/// Hits, misses and writes of a pass, while they are of one key space.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     keyspace: u8,
     hits: u64,
     misses: u64,
+    /// Those by why.
+    missed: [u64; Missed::ALL.len()],
+    writes: u64,
     /// There were hits since this was last asked.
     used: bool,
 }
@@ -126,10 +134,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 args: &read.args,
                 wanted: read.wanted,
             };
+            self.telling.resume(read.ask);
             match read.captured {
                 Some(captured) => self.out.extend_from_slice(&captured),
                 None => self.look_up(asked),
             }
+            self.telling.finish();
             if read.silent {
                 self.out.truncate(before);
             }
@@ -142,20 +152,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.l1.knocked_out(Rule::WaitAtTail) {
             return;
         }
+        if self.deferred.is_empty() {
+            return;
+        }
         let silent = self.silent;
+        let in_hand = self.telling.ask();
         self.deferred_bytes = 0;
         for read in std::mem::take(&mut self.deferred) {
             self.silent = read.silent;
+            self.telling.resume(read.ask);
             let asked = Asked {
                 request: &read.request,
                 args: &read.args,
                 wanted: read.wanted,
             };
             let keyspace = self.keyspace(&asked);
-            self.note(keyspace, false);
+            self.note_miss(keyspace, Missed::Overtaken);
             self.send_plain(asked, None);
         }
         self.silent = silent;
+        self.telling.resume(in_hand);
     }
 
     /// A cacheable read.
@@ -183,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.l1.hot.note(&asked.request[key.clone()], self.now);
                 }
             }
-        } else if self.sampler.draws()
+        } else if self.drawn.hot
             && let Some(key) = asked.first_key()
         {
             self.l1.hot.note(key, self.now);
@@ -199,6 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && let Some(own) = &mut self.own
         {
             own.send(request);
+            own.asking = Some(self.telling.ask());
             own.expect(Expect::LargeRead(hash), self.silent);
         }
         Flow::Done
@@ -213,35 +230,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // A lane that was left has not read what the one in its place has shown to others.
         let serving =
             self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
+        let mut why = if serving {
+            Missed::NotHeld
+        } else {
+            self.why_not_serving(space)
+        };
         let idle = self.sent == self.answered && self.deferred.is_empty();
         if serving
             && !idle
             && self.l1.knocked_out(Rule::JoinIdle)
-            && self.join(asked, UnderWay::Sent)
+            && self.join(asked, UnderWay::Sent, why)
         {
             return;
         }
         let mut predicted = None;
         if serving && self.l1.mode() == Mode::Shadow {
             predicted = self.predict(asked);
+            why = Missed::Shadow;
         } else if serving && idle {
-            if let Some(keyspace) = self.answer(asked) {
-                self.note(keyspace, true);
-                return;
-            }
+            why = match self.answer(asked) {
+                Ok(keyspace) => {
+                    self.note_hit(keyspace);
+                    self.telling.done(Route::L1);
+                    return;
+                }
+                Err(why) => why,
+            };
             if matches!(asked.wanted, Wanted::Values)
                 && self.last_in_hand
-                && self.ask_for_missing(asked)
+                && self.ask_for_missing(asked, why)
             {
                 return;
             }
-            if self.join(asked, UnderWay::Sent) {
+            if self.join(asked, UnderWay::Sent, why) {
                 return;
             }
-        } else if serving && self.deferred_bytes <= DEFERRED_WINDOW && self.has_all(asked) {
+        } else if serving && self.may_wait(asked, &mut why) {
             let captured = self.l1.knocked_out(Rule::WaitingHit).then(|| {
                 let before = self.out.len();
-                self.answer(asked);
+                let _ = self.answer(asked);
                 self.out.split_off(before)
             });
             self.deferred_bytes += asked.request.len();
@@ -250,6 +277,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 args: asked.args.to_vec(),
                 wanted: asked.wanted,
                 silent: self.silent,
+                ask: self.telling.ask(),
                 captured,
             });
             return;
@@ -258,11 +286,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // Nothing is known there yet, and nothing was sent: such reads are shared as well.
         let fresh = !serving && idle && self.is_before_lane();
-        if fresh && self.join(asked, UnderWay::Unsent) {
+        if fresh && self.join(asked, UnderWay::Unsent, why) {
             return;
         }
         self.flush_deferred();
-        self.send_read(asked, predicted, (serving || fresh) && idle);
+        self.send_read(asked, predicted, (serving || fresh) && idle, why);
+    }
+
+    /// Whether L1 can answer a read when its turn comes; `why` not, if not.
+    fn may_wait(&self, asked: Asked<'_>, why: &mut Missed) -> bool {
+        let held = if self.deferred_bytes > DEFERRED_WINDOW {
+            Err(Missed::Overtaken)
+        } else {
+            self.has_all(asked)
+        };
+        *why = held.err().unwrap_or(*why);
+        held.is_ok()
+    }
+
+    /// Why L1 answers nothing now.
+    fn why_not_serving(&self, space: &Space) -> Missed {
+        if !self.l1_on || self.l1.mode() == Mode::Off || !space.is_tracked() {
+            Missed::Off
+        } else if self.fenced() {
+            Missed::Fenced
+        } else {
+            Missed::NotServing
+        }
     }
 
     /// The L1 reads that a request consists of.
@@ -284,16 +334,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         reply.into_iter().chain(values)
     }
 
-    pub(super) fn has_all(&self, asked: Asked<'_>) -> bool {
-        self.seat.as_ref().is_some_and(|seat| {
-            let held = |read| self.l1.contains(seat.space(), &read, self.now);
-            self.reads(asked).all(held)
-        })
+    /// Whether L1 has all that is asked for, or why not.
+    pub(super) fn has_all(&self, asked: Asked<'_>) -> Result<(), Missed> {
+        let seat = self.seat.as_ref().ok_or(Missed::Off)?;
+        let held = |read| self.l1.holds(seat.space(), &read, self.now);
+        self.reads(asked).try_for_each(held)
     }
 
     /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
     /// be answered out of its turn.
-    pub(super) fn join(&mut self, asked: Asked<'_>, under_way: UnderWay) -> bool {
+    pub(super) fn join(&mut self, asked: Asked<'_>, under_way: UnderWay, why: Missed) -> bool {
         let busy = !self.batch.is_empty() && !self.l1.knocked_out(Rule::JoinIdle);
         if matches!(asked.wanted, Wanted::Values) || self.silent || busy {
             return false;
@@ -315,11 +365,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if written || !joined() {
             return false;
         }
+        let keyspace = self.keyspace(&asked);
+        self.note_miss(keyspace, why);
         self.sent += 1;
+        self.missed = NO_KEYSPACE;
+        self.telling.ask_lane();
         self.repeat.clear();
         self.repeat.extend_from_slice(asked.request);
-        let keyspace = self.keyspace(&asked);
-        self.note(keyspace, false);
+        let counters = self.l1.keyspaces().counters(keyspace);
+        counters.shared.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -341,7 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let reply = &mut predicted.reply;
             match self.l1.get(space, &read, self.now, None, reply) {
                 Lookup::Hit { until, .. } => predicted.until = predicted.until.min(until),
-                Lookup::Miss => return None,
+                Lookup::Miss(_) => return None,
             }
         }
         predicted.keys = asked.keys().iter().map(|key| self.l1.hash(key)).collect();
@@ -357,11 +411,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Answers from L1, if it has all that is asked for; what it has is a snapshot, or it is not used. The number of the
-    /// (first) key space.
-    fn answer(&mut self, asked: Asked<'_>) -> Option<u8> {
+    /// (first) key space, or why it did not.
+    fn answer(&mut self, asked: Asked<'_>) -> Result<u8, Missed> {
         let from = Source {
             l1: &self.l1,
-            space: self.seat.as_ref()?.space(),
+            space: self.seat.as_ref().ok_or(Missed::Off)?.space(),
             now: self.now,
             resp2: self.resp2,
         };
@@ -376,18 +430,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             now: self.now,
             resp2: self.resp2,
         };
-        from.answer(asked, &mut self.out)
+        from.answer(asked, &mut self.out).ok()
     }
 
-    /// Counts a hit or a miss.
-    pub(super) fn note(&mut self, keyspace: u8, hit: bool) {
+    /// Counts a hit.
+    #[inline]
+    pub(super) fn note_hit(&mut self, keyspace: u8) {
+        self.telling.reads(keyspace);
+        self.tally_for(keyspace);
+        self.tally.hits += 1;
+        self.tally.used = true;
+    }
+
+    /// Counts a miss.
+    pub(super) fn note_miss(&mut self, keyspace: u8, why: Missed) {
+        self.telling.reads(keyspace);
+        self.tally_for(keyspace);
+        self.tally.misses += 1;
+        self.tally.missed[why as usize] += 1;
+        self.missed = keyspace;
+    }
+
+    /// Counts a write.
+    #[inline]
+    pub(super) fn note_write(&mut self, row: &Row, request: &[u8], args: &[Range<usize>]) {
+        let keyspace = if self.l1.keyspaces().is_one() {
+            0
+        } else {
+            self.keyspace_of_write(row, request, args)
+        };
+        self.tally_for(keyspace);
+        self.tally.writes += 1;
+    }
+
+    fn keyspace_of_write(&self, row: &Row, request: &[u8], args: &[Range<usize>]) -> u8 {
+        let key = row.written(request, args).and_then(|mut keys| keys.next());
+        let key = key.and_then(|at| args.get(at));
+        key.map_or(0, |key| self.l1.keyspaces().of(&request[key.clone()]))
+    }
+
+    #[inline]
+    fn tally_for(&mut self, keyspace: u8) {
         if keyspace != self.tally.keyspace {
             self.count();
             self.tally.keyspace = keyspace;
         }
-        self.tally.hits += u64::from(hit);
-        self.tally.misses += u64::from(!hit);
-        self.tally.used |= hit;
     }
 
     /// Hands the counts of the pass over.
@@ -396,11 +483,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             keyspace,
             hits,
             misses,
+            missed,
+            writes,
             used,
         } = &mut self.tally;
-        if *hits + *misses > 0 {
-            self.l1.keyspaces().count(*keyspace, *hits, *misses);
-            (*hits, *misses) = (0, 0);
+        let keyspaces = self.l1.keyspaces();
+        if *hits + *writes > 0 {
+            keyspaces.count(*keyspace, *hits, *writes);
+            (*hits, *writes) = (0, 0);
+        }
+        if std::mem::take(misses) > 0 {
+            for why in Missed::ALL {
+                let reads = std::mem::take(&mut missed[why as usize]);
+                if reads > 0 {
+                    keyspaces.miss(*keyspace, why, reads);
+                }
+            }
         }
         if std::mem::take(used)
             && let Some(seat) = &self.seat
@@ -420,20 +518,23 @@ struct Source<'a> {
 
 impl Source<'_> {
     #[inline]
-    fn answer(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
+    fn answer(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Result<u8, Missed> {
         let read = match asked.wanted {
             Wanted::Values => return self.answer_values(asked, out),
-            Wanted::Reply(row) => self.l1.reply(row.name, asked.first_key()?, asked.rest()),
+            Wanted::Reply(row) => {
+                let key = asked.first_key().ok_or(Missed::NotHeld)?;
+                self.l1.reply(row.name, key, asked.rest())
+            }
             Wanted::Value => self.l1.value(&asked.request[asked.args[1].clone()]),
         };
         let shape = self.resp2.then(|| asked.shape());
         match self.l1.get(self.space, &read, self.now, shape, out) {
-            Lookup::Hit { keyspace, .. } => Some(keyspace),
-            Lookup::Miss => None,
+            Lookup::Hit { keyspace, .. } => Ok(keyspace),
+            Lookup::Miss(why) => Err(why),
         }
     }
 
-    fn answer_values(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
+    fn answer_values(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Result<u8, Missed> {
         let before = out.len();
         let drops = self.l1.drops();
         encode::header(out, b'*', asked.args.len() as u64 - 1);
@@ -447,16 +548,16 @@ impl Source<'_> {
             let shape = self.resp2.then_some(Shape::Generic);
             match self.l1.get(self.space, &read, self.now, shape, out) {
                 Lookup::Hit { keyspace, .. } => first = first.or(Some(keyspace)),
-                Lookup::Miss => {
+                Lookup::Miss(why) => {
                     out.truncate(before);
-                    return None;
+                    return Err(why);
                 }
             }
         }
         if self.l1.drops() != drops {
             out.truncate(before);
-            return None;
+            return Err(Missed::NotHeld);
         }
-        first
+        first.ok_or(Missed::NotHeld)
     }
 }

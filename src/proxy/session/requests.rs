@@ -121,6 +121,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.silent = self.take_skip();
         let flow = self.command(request, args);
         match flow {
+            Flow::Hold => self.telling.hold(),
+            Flow::Done => self.telling.finish(),
+        }
+        match flow {
             Flow::Hold => self.replies = asked,
             Flow::Done if self.silent => self.out.truncate(before),
             Flow::Done => {}

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::attention::Drawn;
 use super::reads::{Asked, Wanted};
 use super::{Flow, Replies, Session, foresee};
 use crate::command::{self, Cache, Class, Flags, Row};
 use crate::proxy::own::Own;
 use crate::proxy::own::expected::{Change, Effect, Expect, Limit};
 use crate::resp::encode;
+use crate::telemetry::durations::Label;
 use crate::upstream::{Keys, Op};
 
 /// Writes of one string, which write-through fills anew.
@@ -42,18 +44,37 @@ pub(super) enum Way {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A command's turn has come.
+    #[inline]
+    pub(super) fn begin(
+        &mut self,
+        row: Option<&'static Row>,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) {
+        let label = row.map_or(Label::OTHER, |row| row.label);
+        if self.telling.begin(label, self.arrived) {
+            self.drawn = Drawn::default();
+            if self.attention.ends() {
+                self.single_out_command(row, request, args);
+            }
+        }
+    }
+
     pub(super) fn command(&mut self, request: &[u8], args: &[Range<usize>]) -> Flow {
         if args.is_empty() {
             return Flow::Done;
         }
         let row = command::of(request, args).or_else(|| self.module_read(request, args));
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
+        self.begin(row, request, args);
         let place = &self.place;
         let elsewhere = |own: &Own| own.is_changing() || own.key.place != *place;
         if self.own.as_ref().is_some_and(elsewhere) {
             return Flow::Hold;
         }
         if self.own.as_ref().is_some_and(|own| own.raw) {
+            self.telling.pass_over();
             self.send_raw(class, request);
             return Flow::Done;
         }
@@ -109,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Flow::Hold;
             }
             encode::error(&mut self.out, &error);
+            self.telling.refuse(&error);
             // Without this command the transaction would be another one.
             self.closing |= self.bound.transaction.is_some()
                 || self.decides_what_follows(row, class, request, args);
@@ -190,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silent = self.silent;
         if let Some(own) = &mut self.own {
             own.send(request);
+            own.asking = Some(self.telling.ask());
             own.expect(Expect::Reply(Effect::default()), silent);
         }
     }
@@ -271,7 +294,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Way::Write => {
                 self.flush_deferred();
                 let keys = match class {
-                    Class::LaneWrite => self.begin_write(row, request, args),
+                    Class::LaneWrite => {
+                        self.note_write(row, request, args);
+                        self.begin_write(row, request, args)
+                    }
                     _ => None,
                 };
                 let keys = if let Some(hashes) = keys {
@@ -357,6 +383,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         args: &[Range<usize>],
     ) {
         let in_transaction = self.bound.transaction.is_some();
+        if matches!(class, Class::LaneWrite | Class::OwnWrite)
+            && let Some(row) = row
+        {
+            self.note_write(row, request, args);
+        }
         // What comes behind a blocked command waits with it.
         self.blocking |= row.is_some_and(Row::blocking) && !in_transaction;
         if self.taints(row, class)
@@ -395,9 +426,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         };
         own.send(request);
+        let mut ask = self.telling.ask();
         if raw {
             own.raw = true;
         } else {
+            ask.waits = matches!(limit, Limit::Blocking(_) | Limit::Never);
+            own.asking = Some(ask);
             own.expect_within(expect, silent, limit);
         }
     }

@@ -14,6 +14,7 @@ use super::Session;
 use super::reads::Asked;
 use crate::resp::encode;
 use crate::telemetry::clock::now_ms;
+use crate::telemetry::durations::Route;
 use crate::upstream::lanes::Seat;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -50,6 +51,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let counters = self.l1.keyspaces().counters(keyspace);
         counters.stale.fetch_add(1, Ordering::Relaxed);
+        self.telling.reads(keyspace);
+        self.telling.done(Route::L1);
         true
     }
 
@@ -68,6 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for _ in 0..commands {
             encode::error(&mut self.out, &error);
         }
+        self.telling.refuse(&error);
         true
     }
 

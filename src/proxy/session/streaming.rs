@@ -35,7 +35,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn expect_streamed(&mut self, request: &[u8], (args, announced): (&[Range<usize>], usize)) {
         let row = command::of(request, args);
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
+        self.begin(row, request, args);
         if !self.open_own() {
+            self.telling.finish();
             self.closing |= self.decides_what_follows(row, class, request, args);
             return;
         }
@@ -43,6 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Subscribe | Class::Unsubscribe if self.bound.transaction.is_none() => {
                 let count = u32::try_from(announced - 1).unwrap_or(u32::MAX);
                 if let Some(own) = &mut self.own {
+                    own.asking = Some(self.telling.ask());
                     own.expect(Expect::Confirmations(count), self.silent);
                 }
                 return;
@@ -66,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             None => Expect::Reply(effect),
         };
         if let Some(own) = &mut self.own {
+            own.asking = Some(self.telling.ask());
             own.expect(expect, self.silent);
         }
     }

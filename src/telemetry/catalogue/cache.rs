@@ -55,7 +55,7 @@ pub(super) const TABLE: &[Metric] = &[
             CACHE_TYPE,
             Dimension {
                 name: "reason",
-                meaning: "`not_held`: nothing is held of it; `expired`: what was held has come to its end; `fenced`: the session was shown something that may be newer than what is held; `written`: a write of its key is in flight; `overtaken`: it was held, and a later command of its pipeline had to be sent first; `not_serving`: the upstream was not heard from within `max_staleness`, or a write whose keys are not known is under way; `off`: L1 is off, or the upstream does not track; `shadow`: L1 is in shadow mode",
+                meaning: "`not_held`: nothing is held of it; `expired`: what was held has come to its end; `fenced`: the session was shown something that may be newer than what is held; `written`: a write of its key is in flight; `overtaken`: it could not wait for its turn, since a later command of its pipeline had to be sent first, or too many waited; `not_serving`: the upstream was not heard from within `max_staleness`, or a write whose keys are not known is under way; `off`: L1 is off, or the upstream does not track; `shadow`: L1 is in shadow mode",
                 values: &[
                     "not_held",
                     "expired",

@@ -122,7 +122,7 @@ impl Lane {
             return false;
         };
         let limit = millis(self.lanes.settings().request_timeout);
-        let waits = now.saturating_sub(oldest.sent) > limit;
+        let waits = now.saturating_sub(oldest.sent()) > limit;
         let session = oldest.session.as_ref();
         let session = session.filter(|_| oldest.attempt == Attempt::Second);
         waits || session.is_some_and(|session| now > session.lock().due)
@@ -212,6 +212,7 @@ impl Lane {
             output_limit: lanes.settings().output_limit,
             large_reply: lanes.settings().large_reply,
             slow_after: lanes.node().slow_after(),
+            telemetry: Arc::clone(lanes.telemetry()),
         };
         let reader = Reader::new(surroundings, hello.role.clone());
         // Nothing from before is seen by anyone who sees this lane.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::l1::Unsettled;
-use crate::resp::encode;
 use crate::upstream::pending::{Failure, fail_joined, fail_one};
 use crate::upstream::{Attempt, Op};
 
@@ -31,7 +30,7 @@ impl Reader {
         let read_done = self.filling.was_read() || self.reply.discarding;
         for (at, pending) in self.pending.iter_mut().enumerate() {
             let early =
-                now.saturating_sub(pending.sent) <= limit && pending.attempt != Attempt::Second;
+                now.saturating_sub(pending.sent()) <= limit && pending.attempt != Attempt::Second;
             let skip = early || pending.given_up || !pending.is_relayed() || at == 0 && read_done;
             let Some(session) = pending.session.as_ref().filter(|_| !skip) else {
                 continue;
@@ -43,16 +42,13 @@ impl Reader {
                 continue;
             }
             let mut mail = session.lock();
-            let since = pending.sent.max(mail.progress);
+            let since = pending.sent().max(mail.progress);
             let overdue = pending.attempt == Attempt::Second && now > mail.due;
             if now.saturating_sub(since) <= limit && !overdue {
                 continue;
             }
             let error = said.get_or_insert_with(&error);
-            if !pending.silent {
-                encode::error(&mut mail.out, error);
-            }
-            mail.answered += 1;
+            mail.end_with(error, pending.silent);
             drop(mail);
             pending.given_up = true;
             let flight = pending.extra.take().and_then(|extra| extra.flight);

@@ -2,14 +2,16 @@
 //! too is what bounds that: replies too large to hold everybody up, and clients that do not take theirs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Reader;
+use crate::l1::L1;
 use crate::l1::keyspace::Refusal;
 use crate::resp::downgrade::Downgrade;
-use crate::resp::frame::{FrameError, Ignore, Walked, parse_integer};
+use crate::resp::frame::{FrameError, FrameWalker, Ignore, Walked, parse_integer};
 use crate::upstream::connect::Parts;
 use crate::upstream::mailbox::{Mail, Mailbox};
-use crate::upstream::{Attempt, Op};
+use crate::upstream::{Attempt, NO_KEYSPACE, Op, Pending};
 
 /// A bulk that announces more than this holds up everybody behind it for too long to wait.
 const HUGE: usize = 64 << 20;
@@ -26,7 +28,7 @@ pub(super) struct Reply {
     pub(super) discarding: bool,
     /// It is a bulk that holds up everybody behind it.
     huge: bool,
-    bytes: usize,
+    pub(super) bytes: usize,
     /// Its first bytes, if it is an error that was handed over.
     pub(super) error: Vec<u8>,
     /// What it says, if it is for nobody.
@@ -121,32 +123,24 @@ impl Reader {
                 return Ok(Some((walked.consumed, walked.done)));
             }
         }
+        if buf[0] == b'_' && !self.walker.in_frame() {
+            count_absent(&self.l1, head);
+        }
         mail.progress = self.now;
-        let fresh = !self.reply.relayed;
-        let before = mail.out.len();
+        let (fresh, before) = (!self.reply.relayed, mail.out.len());
         let cut = mail.cut.is_some() || head.silent;
         let walked = match plain {
             Some(consumed) => Walked {
                 consumed,
                 done: true,
             },
-            None if head.resp2 && !cut => {
-                if !self.walker.in_frame() {
-                    self.downgrade = match &head.op {
-                        Op::Exec(block) => Downgrade::exec(block.shapes.clone()),
-                        _ => Downgrade::new(head.shape),
-                    };
-                }
-                let mut sink = self.downgrade.into_buffer(&mut mail.out);
-                match self.walker.walk(buf, &mut sink) {
-                    Ok(walked) => walked,
-                    Err(error) => {
-                        // What comes in its place must not stand behind a part of it.
-                        mail.out.truncate(before);
-                        return Err(error);
-                    }
-                }
-            }
+            None if head.resp2 && !cut => convert(
+                &mut self.walker,
+                &mut self.downgrade,
+                head,
+                buf,
+                &mut mail.out,
+            )?,
             None => self.walker.walk(buf, &mut Ignore)?,
         };
         if walked.consumed == 0 {
@@ -166,6 +160,11 @@ impl Reader {
                 self.held_back = Some(mail.out.split_off(end));
             }
             _ => mail.answered += u64::from(walked.done),
+        }
+        if walked.done {
+            let uncounted = self.held_back.is_some();
+            let telling = &mut self.telling;
+            telling.ended(head, &mut mail, uncounted, &self.reply, bytes);
         }
         drop(mail);
         if !self
@@ -233,6 +232,37 @@ impl Reader {
             drop(mail);
             self.dirty.push(Arc::clone(session));
         }
+    }
+}
+
+/// Goes on through a reply and appends it as RESP2 has it.
+fn convert(
+    walker: &mut FrameWalker,
+    downgrade: &mut Downgrade,
+    head: &Pending,
+    buf: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Walked, FrameError> {
+    if !walker.in_frame() {
+        *downgrade = match &head.op {
+            Op::Exec(block) => Downgrade::exec(block.shapes.clone()),
+            _ => Downgrade::new(head.shape),
+        };
+    }
+    let before = out.len();
+    let gone_through = walker.walk(buf, &mut downgrade.into_buffer(out));
+    if gone_through.is_err() {
+        // What comes in its place must not stand behind a part of it.
+        out.truncate(before);
+    }
+    gone_through
+}
+
+/// The upstream has none of what a cacheable read asks for.
+fn count_absent(l1: &L1, read: &Pending) {
+    if read.keyspace != NO_KEYSPACE {
+        let counters = l1.keyspaces().counters(read.keyspace);
+        counters.absent.fetch_add(1, Ordering::Relaxed);
     }
 }
 

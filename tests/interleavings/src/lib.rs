@@ -12,6 +12,7 @@
 pub mod l1;
 #[path = "../../../src/resp/mod.rs"]
 pub mod resp;
+pub mod telemetry;
 pub mod upstream;
 
 /// As the product's, for the scheduler.

@@ -27,13 +27,14 @@ const NEWER: &[(&str, &str)] = &[
 ];
 
 /// Rows for nearside's own commands, which no server has.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "NEARSIDE",
     "NEARSIDE|EXPLAIN",
     "NEARSIDE|HELP",
     "NEARSIDE|HOTKEYS",
     "NEARSIDE|INVALIDATE",
     "NEARSIDE|STATS",
+    "NEARSIDE|TRACEPARENT",
     "NEARSIDE|UPSTREAMS",
 ];
 

@@ -1,0 +1,597 @@
+//! What a session tells of its commands: how long each took, by command and route, and of some what became of them.
+//!
+//! A command is begun when its turn comes, and is asked of L1, a lane, the session's own connection, or nobody. Commands
+//! that are alike (the same one, read from the client at once, asked of the same) stand together with their number, so that
+//! a pipeline costs one record and not one for each. The end of what was answered at once is the clock that is read behind
+//! the flush; that of a lane's replies is when the session takes them. Both are read once a pass, for all of it.
+//!
+//! What is told of single operations (because they were drawn, took long or failed) is put together off that path. What a
+//! lane's reader knows of them comes with the mail, as a [`Note`] for the number that the reply has among the session's.
+//!
+//! Not seen are commands of a session whose bytes go through as they are, and those behind MONITOR or CLIENT REPLY.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Session;
+use super::attention::Shares;
+use crate::command::Row;
+use crate::telemetry::Telemetry;
+use crate::telemetry::durations::{Label, Recorder, Route};
+use crate::telemetry::operation::{Context, Key, Operation, Why};
+use crate::upstream::mailbox::{Note, first_word};
+
+/// Kinds of commands answered at once that are kept apart in one pass.
+const KINDS: usize = 8;
+
+/// A command that somebody was asked.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Ask {
+    label: Label,
+    /// When it was read from the client, in microseconds of the boot clock.
+    began: u64,
+    /// It may wait for something to happen, and is not slow for that.
+    pub(in crate::proxy) waits: bool,
+    told: Option<Box<Told>>,
+}
+
+/// What is kept of a command that will be told of.
+#[derive(Debug, Default)]
+struct Told {
+    key: Key,
+    keyspace: Option<u8>,
+    context: Option<Context>,
+}
+
+/// Commands that wait for their replies, in order, like ones together.
+#[derive(Debug, Default)]
+struct Asks {
+    older: VecDeque<(Ask, u64)>,
+    /// The newest that are alike, of which nobody is told; none where it is 0.
+    newest: (Label, u64, u64),
+}
+
+impl Asks {
+    #[inline]
+    fn push(&mut self, label: Label, began: u64) {
+        if self.newest.0 != label || self.newest.1 != began {
+            self.turn();
+            (self.newest.0, self.newest.1) = (label, began);
+        }
+        self.newest.2 += 1;
+    }
+
+    /// One that is told of, whatever becomes of it.
+    fn push_told(&mut self, ask: Ask) {
+        self.turn();
+        self.older.push_back((ask, 1));
+    }
+
+    /// What comes next is not like the newest.
+    fn turn(&mut self) {
+        let (label, began, count) = &mut self.newest;
+        if *count > 0 {
+            let ask = Ask {
+                label: *label,
+                began: *began,
+                ..Ask::default()
+            };
+            self.older.push_back((ask, std::mem::take(count)));
+        }
+    }
+
+    /// The newest, back.
+    fn pop_newest(&mut self) -> Option<Ask> {
+        self.turn();
+        let (last, count) = self.older.back_mut()?;
+        if *count > 1 {
+            *count -= 1;
+            return Some(Ask {
+                label: last.label,
+                began: last.began,
+                ..Ask::default()
+            });
+        }
+        self.older.pop_back().map(|(ask, _)| ask)
+    }
+
+    /// The oldest, if all of them are alike, and so many of them are taken out.
+    #[inline]
+    fn take_alike(&mut self, replies: u64) -> Option<(Label, u64)> {
+        if !self.older.is_empty() || self.newest.2 < replies {
+            return None;
+        }
+        self.newest.2 -= replies;
+        Some((self.newest.0, self.newest.1))
+    }
+}
+
+/// Commands answered at once, of one kind.
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    label: Label,
+    route: Route,
+    began: u64,
+    count: u64,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub(super) struct Telling {
+    telemetry: Arc<Telemetry>,
+    recorder: Option<Arc<Recorder>>,
+    session: u64,
+    /// From how long on an operation is told of, in microseconds.
+    slow: u64,
+    /// Keys may be told as they are.
+    pub(super) tells_keys: bool,
+    /// The command in hand, and when it was read.
+    label: Label,
+    pub(super) began: u64,
+    told: Option<Box<Told>>,
+    /// Nobody has been asked it yet.
+    open: bool,
+    /// The one that has to wait, and is begun again.
+    held: Ask,
+    is_held: bool,
+    done: [Done; KINDS],
+    kinds: usize,
+    /// Operations of this pass that are told of when it has ended.
+    ending: Vec<Operation>,
+    lane: Asks,
+    /// Replies of the lane that were taken and are not recorded yet.
+    taken: u64,
+    /// The number of the newest one that is.
+    recorded: u64,
+    notes: Vec<Note>,
+    /// What the client has said of the trace of its next command.
+    pub(super) context: Option<Context>,
+}
+
+impl Telling {
+    pub(super) fn new(telemetry: &Arc<Telemetry>, session: u64) -> Self {
+        let none = Done {
+            label: Label::OTHER,
+            route: Route::Here,
+            began: 0,
+            count: 0,
+        };
+        Self {
+            recorder: telemetry.recorder(),
+            slow: telemetry.slow(),
+            tells_keys: telemetry.tells_keys(),
+            telemetry: Arc::clone(telemetry),
+            session,
+            label: Label::OTHER,
+            began: 0,
+            told: None,
+            open: false,
+            held: Ask::default(),
+            is_held: false,
+            done: [none; KINDS],
+            kinds: 0,
+            ending: Vec::new(),
+            lane: Asks::default(),
+            taken: 0,
+            recorded: 0,
+            notes: Vec::new(),
+            context: None,
+        }
+    }
+
+    /// A command's turn has come; whether for the first time.
+    #[inline]
+    pub(super) fn begin(&mut self, label: Label, arrived: u64) -> bool {
+        if self.is_held && self.begin_again(label) {
+            return false;
+        }
+        (self.label, self.began) = (label, arrived);
+        self.open = true;
+        true
+    }
+
+    /// The one that had to wait, if it is the one in hand.
+    #[cold]
+    fn begin_again(&mut self, label: Label) -> bool {
+        self.is_held = false;
+        let held = std::mem::take(&mut self.held);
+        let same = held.label == label;
+        if same {
+            self.resume(held);
+        }
+        same
+    }
+
+    /// It is told of, whatever becomes of it.
+    #[cold]
+    pub(super) fn follow(&mut self, key: Key) {
+        self.told = Some(Box::new(Told {
+            key,
+            keyspace: None,
+            context: self.context.take(),
+        }));
+    }
+
+    /// Whether the command in hand is told of, whatever becomes of it.
+    #[inline]
+    pub(super) fn is_followed(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// The command in hand is a cacheable read of this key space.
+    #[inline]
+    pub(super) fn reads(&mut self, keyspace: u8) {
+        if let Some(told) = &mut self.told {
+            told.keyspace = Some(keyspace);
+        }
+    }
+
+    /// It has to wait, and is begun again.
+    pub(super) fn hold(&mut self) {
+        self.held = self.ask();
+        self.is_held = true;
+    }
+
+    /// It is somebody else's from here on, who asks or answers it later.
+    #[inline]
+    pub(super) fn ask(&mut self) -> Ask {
+        self.open = false;
+        Ask {
+            label: self.label,
+            began: self.began,
+            waits: false,
+            told: self.told.take(),
+        }
+    }
+
+    /// Takes a command in hand again that was given away.
+    pub(super) fn resume(&mut self, ask: Ask) {
+        (self.label, self.began, self.told) = (ask.label, ask.began, ask.told);
+        self.open = true;
+    }
+
+    /// Nothing is told of the command in hand.
+    pub(super) fn pass_over(&mut self) {
+        self.open = false;
+        self.told = None;
+    }
+
+    /// A lane was asked.
+    #[inline]
+    pub(super) fn ask_lane(&mut self) {
+        if self.told.is_some() {
+            let ask = self.ask();
+            self.lane.push_told(ask);
+        } else {
+            self.open = false;
+            self.lane.push(self.label, self.began);
+        }
+    }
+
+    /// It was answered at once, from there.
+    #[inline]
+    pub(super) fn done(&mut self, route: Route) {
+        self.open = false;
+        if self.told.is_some() {
+            self.tell_later(route);
+        }
+        self.count(self.label, route, self.began, 1);
+    }
+
+    /// So many were, all read at this time.
+    #[inline]
+    pub(super) fn count(&mut self, label: Label, route: Route, began: u64, count: u64) {
+        let same = |done: &Done| done.label == label && done.route == route && done.began == began;
+        if let Some(last) = self.done[..self.kinds].last_mut().filter(|last| same(last)) {
+            last.count += count;
+            return;
+        }
+        self.count_another(Done {
+            label,
+            route,
+            began,
+            count,
+        });
+    }
+
+    /// The same of what is not like the last.
+    fn count_another(&mut self, another: Done) {
+        let same = |done: &&mut Done| {
+            (done.label, done.route, done.began) == (another.label, another.route, another.began)
+        };
+        if let Some(done) = self.done[..self.kinds].iter_mut().find(same) {
+            done.count += another.count;
+            return;
+        }
+        if self.kinds == KINDS {
+            self.record(crate::telemetry::clock::now_us());
+        }
+        self.done[self.kinds] = another;
+        self.kinds += 1;
+    }
+
+    /// If nobody has been asked the command in hand, it was answered here.
+    #[inline]
+    pub(super) fn finish(&mut self) {
+        if self.open {
+            self.done(Route::Here);
+        }
+    }
+
+    /// The command in hand is answered here, with this error.
+    #[cold]
+    pub(super) fn refuse(&mut self, error: &str) {
+        if !self.open {
+            return;
+        }
+        if let Some(recorder) = &self.recorder {
+            recorder.failed(self.label, Route::Here);
+        }
+        let drawn = self.told.is_some();
+        let told = self.told.take();
+        let told = *told.unwrap_or_default();
+        let mut operation = self.operation(self.label, Route::Here, self.began, told);
+        operation.error = Some(first_word(error.as_bytes()));
+        operation.why = if drawn { Why::Drawn } else { Why::Failed };
+        self.ending.push(operation);
+        self.done(Route::Here);
+    }
+
+    /// A hit among several is told of.
+    #[cold]
+    pub(super) fn hit(&mut self, label: Label, key: Key, keyspace: u8, began: u64) {
+        self.label = label;
+        self.began = began;
+        self.follow(key);
+        self.reads(keyspace);
+        self.tell_later(Route::L1);
+    }
+
+    #[cold]
+    fn tell_later(&mut self, route: Route) {
+        if let Some(told) = self.told.take() {
+            let operation = self.operation(self.label, route, self.began, *told);
+            self.ending.push(operation);
+        }
+    }
+
+    fn operation(&self, label: Label, route: Route, began: u64, told: Told) -> Operation {
+        let hit = told.keyspace.map(|_| route == Route::L1);
+        Operation {
+            label,
+            route,
+            key: told.key,
+            keyspace: told.keyspace,
+            hit,
+            session: self.session,
+            began,
+            ended: began,
+            upstream: None,
+            reply_bytes: 0,
+            error: None,
+            why: Why::Drawn,
+            context: told.context,
+        }
+    }
+
+    /// So many replies of the lane were taken, with what its reader had to say of some.
+    #[inline]
+    pub(super) fn take(&mut self, replies: u64, notes: &mut Vec<Note>) {
+        self.taken += replies;
+        if !notes.is_empty() {
+            self.notes.append(notes);
+        }
+    }
+
+    /// The newest of the replies taken was none: its command is asked again.
+    pub(super) fn take_back(&mut self, now: u64) {
+        if self.taken > 0
+            && let Some(ask) = self.lane.pop_newest()
+        {
+            self.taken -= 1;
+            self.record(now);
+            self.recorded += 1;
+            self.resume(ask);
+        }
+    }
+
+    /// Whether there is anything for [`record`](Self::record).
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.kinds > 0 || self.taken > 0
+    }
+
+    /// Records what has been answered, by a clock that shows `now` in microseconds.
+    #[inline]
+    pub(super) fn record(&mut self, now: u64) {
+        if self.kinds > 0 {
+            self.record_done(now);
+        }
+        if self.taken > 0 {
+            self.record_lane(now);
+        }
+    }
+
+    fn record_done(&mut self, now: u64) {
+        for at in 0..std::mem::take(&mut self.kinds) {
+            let Done {
+                label,
+                route,
+                began,
+                count,
+            } = self.done[at];
+            let took = now.saturating_sub(began);
+            if let Some(recorder) = &self.recorder {
+                recorder.record(label, route, took, count);
+            }
+            if took >= self.slow {
+                // One for all that are alike: which of them held the others up is not known.
+                let mut operation = self.operation(label, route, began, Told::default());
+                (operation.ended, operation.why) = (now, Why::Slow);
+                self.telemetry.note(&operation);
+            }
+        }
+        if !self.ending.is_empty() {
+            self.tell_ended(now);
+        }
+    }
+
+    #[cold]
+    fn tell_ended(&mut self, now: u64) {
+        for mut operation in self.ending.drain(..) {
+            operation.ended = now;
+            self.telemetry.note(&operation);
+        }
+    }
+
+    fn record_lane(&mut self, now: u64) {
+        if self.notes.is_empty()
+            && let Some((label, began)) = self.lane.take_alike(self.taken)
+        {
+            let took = now.saturating_sub(began);
+            let replies = std::mem::take(&mut self.taken);
+            if let Some(recorder) = &self.recorder {
+                recorder.record(label, Route::Lane, took, replies);
+            }
+            if took >= self.slow {
+                self.tell_of_lane(label, began, None, replies, now);
+            }
+            self.recorded += replies;
+            return;
+        }
+        self.lane.turn();
+        while self.taken > 0 {
+            let Some((ask, count)) = self.lane.older.front_mut() else {
+                debug_assert!(false, "a reply was taken for which nobody had asked");
+                self.recorded += std::mem::take(&mut self.taken);
+                break;
+            };
+            let replies = self.taken.min(*count);
+            let took = now.saturating_sub(ask.began);
+            if let Some(recorder) = &self.recorder {
+                recorder.record(ask.label, Route::Lane, took, replies);
+            }
+            *count -= replies;
+            self.taken -= replies;
+            let last = self.recorded + replies;
+            let (label, began, told) = (ask.label, ask.began, ask.told.take());
+            if *count == 0 {
+                self.lane.older.pop_front();
+            }
+            let noted = self.notes.iter().any(|note| note.ordinal <= last);
+            if told.is_some() || took >= self.slow || noted {
+                self.tell_of_lane(label, began, told, replies, now);
+            }
+            self.recorded = last;
+        }
+        if !self.notes.is_empty() {
+            // Of a reply that was taken back.
+            self.notes.retain(|note| note.ordinal > self.recorded);
+        }
+    }
+
+    /// Tells of so many of the lane's replies, the next behind those that are recorded.
+    #[cold]
+    fn tell_of_lane(
+        &mut self,
+        label: Label,
+        began: u64,
+        mut told: Option<Box<Told>>,
+        replies: u64,
+        now: u64,
+    ) {
+        let slow = now.saturating_sub(began) >= self.slow;
+        for ordinal in self.recorded + 1..=self.recorded + replies {
+            let note = self.notes.iter().position(|note| note.ordinal == ordinal);
+            let note = note.map(|at| self.notes.swap_remove(at));
+            let followed = told.take();
+            let drawn = followed.is_some();
+            let mut operation =
+                self.operation(label, Route::Lane, began, *followed.unwrap_or_default());
+            operation.ended = now;
+            if let Some(note) = note {
+                if note.error.is_some()
+                    && let Some(recorder) = &self.recorder
+                {
+                    recorder.failed(label, Route::Lane);
+                }
+                operation.error = note.error;
+                operation.reply_bytes = note.bytes;
+                operation.upstream = note.upstream;
+                if let (Key::None, Some(hash)) = (&operation.key, note.key) {
+                    operation.key = Key::Hash(hash);
+                }
+            }
+            operation.why = match operation.error {
+                _ if drawn => Why::Drawn,
+                Some(_) => Why::Failed,
+                None if slow => Why::Slow,
+                None => continue,
+            };
+            self.telemetry.note(&operation);
+        }
+    }
+
+    /// An own connection has answered, or never will: with this error, if with one.
+    pub(super) fn own_ended(&mut self, ask: Ask, now: u64, error: Option<Box<str>>) {
+        let took = now.saturating_sub(ask.began);
+        if let Some(recorder) = &self.recorder {
+            recorder.record(ask.label, Route::Own, took, 1);
+            if error.is_some() {
+                recorder.failed(ask.label, Route::Own);
+            }
+        }
+        let slow = took >= self.slow && !ask.waits;
+        let drawn = ask.told.is_some();
+        let why = match &error {
+            _ if drawn => Why::Drawn,
+            Some(_) => Why::Failed,
+            None if slow => Why::Slow,
+            None => return,
+        };
+        let told = *ask.told.unwrap_or_default();
+        let mut operation = self.operation(ask.label, Route::Own, ask.began, told);
+        (operation.ended, operation.error, operation.why) = (now, error, why);
+        self.telemetry.note(&operation);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// The command in hand gets more than the least.
+    #[cold]
+    pub(super) fn single_out_command(
+        &mut self,
+        row: Option<&'static Row>,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) {
+        self.drawn = self.attention.drawn(self.shares());
+        if self.drawn.traced || self.telling.context.is_some() {
+            let key = row
+                .and_then(|row| row.keys(request, args)?.next())
+                .and_then(|at| args.get(at))
+                .map(|key| self.key_to_tell(&request[key.clone()]));
+            self.telling.follow(key.unwrap_or_default());
+        }
+    }
+
+    /// A key as it may be told.
+    pub(super) fn key_to_tell(&self, key: &[u8]) -> Key {
+        if self.telling.tells_keys {
+            Key::Plain(key.into())
+        } else {
+            Key::Hash(self.l1.hash(key))
+        }
+    }
+
+    /// Of which shares of the commands more is done.
+    pub(super) fn shares(&self) -> Shares {
+        Shares {
+            traced: self.lanes.telemetry().drawn_share(),
+            audited: 0.0,
+        }
+    }
+}
