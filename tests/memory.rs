@@ -59,7 +59,7 @@ fn encoded(length: usize, into: &mut Vec<u8>) {
 fn read(l1: &L1, space: &Space, key: &[u8], reply: &[u8], out: &mut Vec<u8>) {
     let read = l1.value(key);
     out.clear();
-    if l1.get(space, &read, 0, None, out) != Lookup::Miss {
+    if matches!(l1.get(space, &read, 0, None, out), Lookup::Hit { .. }) {
         return;
     }
     let _ = l1.admits(space, &read, l1.keyspaces().policy(0));

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use nearside::l1::keyspace::Missed;
 use nearside::l1::settings::Mode;
 use nearside::l1::{Bar, Cursor, End, Epoch, Fill, Held, L1, Lookup, Space};
 use nearside::resp::downgrade::Shape;
@@ -274,7 +275,7 @@ impl Model {
             put = self.l1.fill(&space, &fill);
             match self.l1.get(&space, &read, self.now, None, &mut Vec::new()) {
                 Lookup::Hit { until, .. } => there = Some(until),
-                Lookup::Miss => {}
+                Lookup::Miss(_) => {}
             }
         });
         assert!(may || !put, "it was to be refused: {sent:?} {ttls:?}");
@@ -322,7 +323,7 @@ impl Model {
         let serves = self.holds != Mode::Off && self.closed == 0 && *tracked && heard;
         assert_eq!(self.l1.serving(space, self.now), serves);
         assert_eq!(self.l1.true_until(space), self.true_until(lane));
-        let (mut out, mut found) = (Vec::new(), Lookup::Miss);
+        let (mut out, mut found) = (Vec::new(), Lookup::Miss(Missed::NotHeld));
         what.read(&self.l1, &what.request(), |read| {
             found = self.l1.get(space, &read, self.now, None, &mut out);
         });
@@ -333,7 +334,7 @@ impl Model {
                 assert_eq!((until, &out), (kept.deadline, &kept.reply));
             }
             (Lookup::Hit { .. }, None) => panic!("{what:?} is served and should not be"),
-            (Lookup::Miss, kept) => {
+            (Lookup::Miss(_), kept) => {
                 let gone = kept.is_none() || self.evicted || what.keys().len() > 1;
                 assert!(gone, "{what:?} is lost");
                 self.kept.remove(&(lane, what));

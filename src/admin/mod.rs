@@ -1,7 +1,7 @@
 //! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
 
 mod cache;
-mod metrics;
+pub mod metrics;
 mod mode;
 mod probes;
 mod problem;
@@ -28,7 +28,9 @@ use crate::downstream::pulse::Pulse;
 use crate::downstream::settings::Drain;
 use crate::downstream::switch::Switch;
 use crate::proxy::control::Control;
+use crate::telemetry::openmetrics::Exemplars;
 use crate::upstream::lanes::Lanes;
+use metrics::Metrics;
 use settings::Settings;
 
 /// What the side port shows.
@@ -37,10 +39,10 @@ pub struct Facts {
     pub lanes: Arc<Lanes>,
     /// Cache control.
     pub control: Arc<Control>,
-    /// Counts open sessions.
-    pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
-    /// Counts the tasks of sessions and lanes.
-    pub tasks: Box<dyn Fn() -> usize + Send + Sync>,
+    /// The numbers; `None` where they are off.
+    pub metrics: Option<Arc<Metrics>>,
+    /// What is shown as examples of durations.
+    pub exemplars: Box<Exemplars>,
     /// `/config`'s text, secrets redacted.
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// What changes L1's mode.
@@ -157,6 +159,7 @@ fn all_routes(facts: &Arc<Facts>) -> Router {
     let config = Arc::clone(facts);
     public_routes(facts)
         .route("/config", get(|| async move { (config.config)() }))
+        .merge(metrics::catalogue())
         .merge(cache::routes(&facts.control))
         .merge(mode::routes(facts))
         .merge(upstreams::routes(&facts.lanes))
@@ -165,9 +168,5 @@ fn all_routes(facts: &Arc<Facts>) -> Router {
 
 /// What anybody may see.
 fn public_routes(facts: &Arc<Facts>) -> Router {
-    let counted = Arc::clone(facts);
-    probes::routes(facts).route(
-        "/metrics",
-        get(move || async move { metrics::text(&counted) }),
-    )
+    probes::routes(facts).merge(metrics::routes(facts))
 }

@@ -7,6 +7,7 @@ use super::failure::{Failure, Origin};
 mod audit;
 pub(super) mod keyspace;
 mod l1;
+mod metrics;
 mod program;
 mod upstream;
 
@@ -103,6 +104,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         l1::TABLE,
         audit::TABLE,
         upstream::BREAKER,
+        metrics::TABLE,
     ]
     .into_iter()
     .flatten()

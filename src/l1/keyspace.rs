@@ -65,13 +65,64 @@ impl Refusal {
     }
 }
 
+/// Why a cacheable read was not answered from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Missed {
+    /// Nothing is held of it.
+    NotHeld,
+    /// What was held has come to its end.
+    Expired,
+    /// Its session was shown something that may be newer than what is held.
+    Fenced,
+    /// A write of its key is in flight.
+    Written,
+    /// It could not wait for its turn: a later command of its pipeline had to be sent first, or too many waited.
+    Overtaken,
+    /// The upstream was not heard from lately, or L1 is closed for a write whose keys are not known.
+    NotServing,
+    /// L1 is off, or the upstream does not track for it.
+    Off,
+    /// L1 does not answer, it only looks whether it would be right.
+    Shadow,
+}
+
+impl Missed {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::NotHeld,
+        Self::Expired,
+        Self::Fenced,
+        Self::Written,
+        Self::Overtaken,
+        Self::NotServing,
+        Self::Off,
+        Self::Shadow,
+    ];
+
+    /// As metrics name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotHeld => "not_held",
+            Self::Expired => "expired",
+            Self::Fenced => "fenced",
+            Self::Written => "written",
+            Self::Overtaken => "overtaken",
+            Self::NotServing => "not_serving",
+            Self::Off => "off",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// What happened in one key space.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Reads answered from memory.
     pub hits: AtomicU64,
-    /// Cacheable reads that were not, and went upstream unless they are `shared`.
-    pub misses: AtomicU64,
+    /// Cacheable reads that were not, by [`Missed`]; they went upstream unless they are `shared`.
+    pub missed: [AtomicU64; Missed::ALL.len()],
     /// Those of the misses that shared another session's read.
     pub shared: AtomicU64,
     /// Null replies of the upstream to cacheable reads.
@@ -95,6 +146,13 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Cacheable reads not answered from memory, for whatever reason.
+    #[must_use]
+    pub fn misses(&self) -> u64 {
+        let each = self.missed.iter();
+        each.map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
     /// Replies not put in, for whatever reason.
     #[must_use]
     pub fn refused(&self) -> u64 {
@@ -191,8 +249,8 @@ impl Keyspaces {
         self.policies.len() == 1
     }
 
-    /// Counts reads, and writes that were sent upstream.
-    pub fn count(&self, number: u8, hits: u64, misses: u64, writes: u64) {
+    /// Counts hits, and writes that were sent upstream.
+    pub fn count(&self, number: u8, hits: u64, writes: u64) {
         let counters = self.counters(number);
         if writes > 0 {
             counters.writes.fetch_add(writes, Ordering::Relaxed);
@@ -200,9 +258,12 @@ impl Keyspaces {
         if hits > 0 {
             counters.hits.fetch_add(hits, Ordering::Relaxed);
         }
-        if misses > 0 {
-            counters.misses.fetch_add(misses, Ordering::Relaxed);
-        }
+    }
+
+    /// Counts reads that were not answered from memory.
+    pub fn miss(&self, number: u8, why: Missed, reads: u64) {
+        let missed = &self.counters(number).missed;
+        missed[why as usize].fetch_add(reads, Ordering::Relaxed);
     }
 
     /// The sum of one counter over all.

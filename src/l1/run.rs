@@ -176,7 +176,8 @@ mod tests {
                 let mut one_by_one = Vec::new();
                 let single = reads.iter().take_while(|read| {
                     let shape = resp2.then_some(Shape::Generic);
-                    l1.get(&space, read, now, shape, &mut one_by_one) != Lookup::Miss
+                    let found = l1.get(&space, read, now, shape, &mut one_by_one);
+                    matches!(found, Lookup::Hit { .. })
                 });
                 let single = single.count();
                 let (mut together, mut keyspaces) = (b"before".to_vec(), [9; AHEAD]);

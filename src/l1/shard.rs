@@ -8,6 +8,7 @@ use super::earnings::Earnings;
 use super::entry::{Entry, New, Slab};
 use super::families::Families;
 use super::generations::Generations;
+use super::keyspace::Missed;
 use super::policy::{Policy, Slots};
 use super::read::{Ident, Read};
 
@@ -93,7 +94,7 @@ impl Shard {
         self.slab.0.iter().flatten()
     }
 
-    /// The live entry of a read in `space`. The policy is told of the read, whether it hits or not.
+    /// The live entry of a read in `space`, or why there is none. The policy is told of the read, whether it hits or not.
     #[inline]
     pub fn get(
         &mut self,
@@ -101,22 +102,31 @@ impl Shard {
         read: &Read<'_>,
         now: u64,
         generations: &Generations,
-    ) -> Option<&Entry> {
+    ) -> Result<&Entry, Missed> {
         if self.policy.samples(read.hash) {
             self.sampled_read(space, read);
         }
         let Some(at) = self.find(space, read) else {
             self.policy.miss(read.hash);
-            return None;
+            return Err(if self.write_in_flight(read.key) {
+                Missed::Written
+            } else {
+                Missed::NotHeld
+            });
         };
         let entry = self.slab.entry_mut(at);
-        if entry.deadline() <= now || entry.is_joint() && !entry.is_joint_true(generations) {
+        let ended = entry.deadline() <= now;
+        if ended || entry.is_joint() && !entry.is_joint_true(generations) {
             self.remove_at(at);
             self.policy.miss(read.hash);
-            return None;
+            return Err(if ended {
+                Missed::Expired
+            } else {
+                Missed::NotHeld
+            });
         }
         entry.hit();
-        Some(self.slab.entry(at))
+        Ok(self.slab.entry(at))
     }
 
     /// As [`Self::get`], of a read of one key; a miss changes nothing.

@@ -90,7 +90,7 @@ proptest! {
             match call {
                 Call::Get(space, what) => {
                     let ident = bytes(what);
-                    if let Some(entry) = shard.get(space, &read(what, &ident), now, &generations) {
+                    if let Ok(entry) = shard.get(space, &read(what, &ident), now, &generations) {
                         let (reply, deadline) = &last[&(space, what)];
                         prop_assert_eq!(entry.reply(), &reply[..]);
                         prop_assert_eq!(entry.deadline(), *deadline);

@@ -39,7 +39,11 @@ fn never_torn(change: impl Fn(&L1, &Space, &[u8]) + Sync) {
                 let mut out = Vec::new();
                 let drops = l1.drops();
                 let found = reads.map(|read| l1.get(&space, &read, 2, None, &mut out));
-                if !found.contains(&super::Lookup::Miss) && l1.drops() == drops {
+                if found
+                    .iter()
+                    .all(|one| matches!(one, super::Lookup::Hit { .. }))
+                    && l1.drops() == drops
+                {
                     hits += 1;
                     let (first, second) = out.split_at(out.len() / 2);
                     if first != second {
@@ -109,13 +113,20 @@ fn what_has_changed_was_pushed_since() {
         while !over.load(Ordering::Relaxed) {
             first.clear();
             let before = space.push_count();
-            if l1.get(&space, &read, 2, None, &mut first) == super::Lookup::Miss {
+            if matches!(
+                l1.get(&space, &read, 2, None, &mut first),
+                super::Lookup::Miss(_)
+            ) {
                 continue;
             }
             second.clear();
-            while l1.get(&space, &read, 2, None, &mut second) == super::Lookup::Miss
-                && !over.load(Ordering::Relaxed)
-            {}
+            while matches!(
+                l1.get(&space, &read, 2, None, &mut second),
+                super::Lookup::Miss(_)
+            ) && !over.load(Ordering::Relaxed)
+            {
+                std::hint::spin_loop();
+            }
             if !second.is_empty() && first != second {
                 changed += 1;
                 let shown = space.pushed_between(before, space.push_count(), &[read.key]);

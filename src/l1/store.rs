@@ -12,7 +12,7 @@ use super::entry::{ENTRY_OVERHEAD, Entry};
 use super::fill::Held;
 use super::generations::{Generation, Generations};
 use super::hot::HotKeys;
-use super::keyspace::Keyspaces;
+use super::keyspace::{Keyspaces, Missed};
 use super::modes::Modes;
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
@@ -35,8 +35,8 @@ pub enum Lookup {
         /// The number of its key space.
         keyspace: u8,
     },
-    /// No live entry.
-    Miss,
+    /// No live entry, and why.
+    Miss(Missed),
 }
 
 /// Why a read is not put in.
@@ -257,8 +257,9 @@ impl L1 {
         out: &mut Vec<u8>,
     ) -> Lookup {
         let mut shard = self.shard(read.key).lock();
-        let Some(entry) = shard.get(space.id, read, now, &self.generations) else {
-            return Lookup::Miss;
+        let entry = match shard.get(space.id, read, now, &self.generations) {
+            Ok(entry) => entry,
+            Err(why) => return Lookup::Miss(why),
         };
         match resp2 {
             Some(shape) if !entry.is_same_in_both() => {
@@ -288,10 +289,14 @@ impl L1 {
     }
 
     /// Whether a read has a live entry.
-    #[must_use]
-    pub fn contains(&self, space: &Space, read: &Read<'_>, now: u64) -> bool {
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn holds(&self, space: &Space, read: &Read<'_>, now: u64) -> Result<(), Missed> {
         let mut shard = self.shard(read.key).lock();
-        shard.get(space.id, read, now, &self.generations).is_some()
+        shard
+            .get(space.id, read, now, &self.generations)
+            .map(|_| ())
     }
 
     /// Whether a read that missed should be a tracked one, by the policy of its key space; notes the read.

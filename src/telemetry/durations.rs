@@ -258,7 +258,15 @@ impl Recorders {
     pub fn sum(&self) -> (Vec<(Label, Route, Durations)>, Durations) {
         let mut all = std::collections::BTreeMap::<(Label, Route), Durations>::new();
         let mut upstream = Durations::default();
-        for (_, recorder) in self.0.lock().iter() {
+        // A session that begins meanwhile does not wait for the sum.
+        let recorders: Vec<Arc<Recorder>> = {
+            let recorders = self.0.lock();
+            recorders
+                .iter()
+                .map(|(_, recorder)| Arc::clone(recorder))
+                .collect()
+        };
+        for recorder in recorders {
             for (label, route, durations) in recorder.each() {
                 all.entry((label, route)).or_default().merge(&durations);
             }

@@ -11,18 +11,27 @@
 //! | the clock | `clock` |
 //! | durations by command and route | `durations` |
 //! | what is told of one operation | `operation` |
-//! | every metric's name | `names` |
+//! | every metric's name, and what it means | `names`, `catalogue` |
+//! | metrics as they are handed on | `families` |
+//! | how they are written for who asks for OpenMetrics | `openmetrics` |
+//! | what the kernel says of the process | `process` |
+//! | what was counted lately | `window` |
 //!
 //! Locks and atomics: a recorder's atomics have one writer, its thread, and are read at any time; the list of recorders has
 //! a mutex, taken when a session begins and at a scrape.
 
 use std::sync::Arc;
 
+pub mod catalogue;
 pub mod clock;
 pub mod durations;
+pub mod families;
 pub mod names;
+pub mod openmetrics;
 pub mod operation;
+pub mod process;
 pub mod settings;
+pub mod window;
 
 use clock::micros;
 use durations::{Recorder, Recorders};

@@ -51,7 +51,9 @@ impl Stage {
     }
 
     fn holds_it(&self) -> bool {
-        self.l1.contains(&self.space, &self.l1.value(b"k"), HIT)
+        self.l1
+            .holds(&self.space, &self.l1.value(b"k"), HIT)
+            .is_ok()
     }
 }
 

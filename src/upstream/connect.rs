@@ -8,10 +8,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::breaker::Kind;
+use super::identity::Identity;
 use super::lanes::Lanes;
 use super::node::Turn;
 use super::settings::{Address, Credentials, Settings};
-use super::stream::Stream;
+use super::stream::{Socket, Stream};
 use crate::command::learned::Learned;
 use crate::resp::downgrade::Downgrade;
 use crate::resp::encode;
@@ -176,13 +177,13 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
                 let socket = socket2::SockRef::from(&stream);
                 socket.set_tcp_keepalive(&keepalive)?;
                 socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
-                Ok(Stream::Tcp(stream))
+                Ok(Socket::Tcp(stream))
             }
-            Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
         }
     };
     match timeout(settings.connect_timeout, opening).await {
-        Ok(Ok(stream)) => Ok(stream),
+        Ok(Ok(socket)) => Ok(Stream::new(socket)),
         Ok(Err(error)) => Err(ConnectError::Unreachable(
             format!("cannot connect: {error}"),
             Kind::Connect,
@@ -196,12 +197,12 @@ pub async fn connect(address: &Address, settings: &Settings) -> Result<Stream, C
 
 /// Speaks TLS from here on, if that was asked for.
 async fn secure(stream: Stream, lanes: &Lanes, until: Instant) -> Result<Stream, ConnectError> {
-    let (tcp, tls) = match (stream, lanes.tls()) {
-        (Stream::Tcp(tcp), Some(tls)) => (tcp, tls),
-        (stream, _) => return Ok(stream),
+    let (tcp, tls) = match (stream.into_socket(), lanes.tls()) {
+        (Socket::Tcp(tcp), Some(tls)) => (tcp, tls),
+        (socket, _) => return Ok(Stream::new(socket)),
     };
     match timeout_at(until, tls.connector.connect(tls.name.clone(), tcp)).await {
-        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(Stream::new(Socket::Tls(Box::new(stream)))),
         Ok(Err(error)) => Err(ConnectError::Unreachable(
             format!("TLS: {error}"),
             Kind::Connect,
@@ -426,6 +427,17 @@ pub async fn open_own(
     db: u32,
     resp3: bool,
 ) -> Result<Stream, ConnectError> {
+    let stream = open(lanes, credentials, db, resp3).await?;
+    Ok(stream.counted(&lanes.node().own))
+}
+
+/// Opens a connection that is not a lane's.
+async fn open(
+    lanes: &Lanes,
+    credentials: Option<&Credentials>,
+    db: u32,
+    resp3: bool,
+) -> Result<Stream, ConnectError> {
     let settings = lanes.settings();
     let turn = timeout(settings.request_timeout, lanes.node().turn(Turn::Own)).await;
     let waited = "others were connecting for all of request_timeout";
@@ -439,6 +451,32 @@ pub async fn open_own(
         Ok(stream)
     };
     timeout_at(until, shaking).await.map_err(|_| too_long())?
+}
+
+/// Opens a connection for what nearside itself asks of the upstream off the data path.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub(super) async fn open_for_questions(lanes: &Lanes, name: &[u8]) -> Result<Stream, ConnectError> {
+    let credentials = lanes.credentials(&Identity::Ours);
+    let mut stream = open(lanes, credentials.as_ref(), 0, false).await?;
+    // A courtesy, as for a lane.
+    ask(lanes, &mut stream, &[b"CLIENT", b"SETNAME", name]).await?;
+    Ok(stream)
+}
+
+/// Asks something there, and waits no longer than for a handshake.
+///
+/// # Errors
+/// See [`ConnectError`]; an error reply is none.
+pub(super) async fn ask(
+    lanes: &Lanes,
+    stream: &mut Stream,
+    args: &[&[u8]],
+) -> Result<Parts, ConnectError> {
+    let limit = lanes.settings().handshake_timeout;
+    let asked = timeout(limit, call(stream, args)).await;
+    asked.map_err(|_| too_long())?
 }
 
 fn too_long() -> ConnectError {

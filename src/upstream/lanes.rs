@@ -403,6 +403,14 @@ impl Lanes {
         (tracked, up.len() - tracked)
     }
 
+    /// Since when, at `now`, the lane that was heard longest ago was not heard, in milliseconds; `None` where none is up.
+    #[must_use]
+    pub fn proof_age(&self, now: u64) -> Option<u64> {
+        let up = self.up.lock();
+        let proofs = up.iter().filter_map(|lane| lane.space().proof());
+        proofs.min().map(|proof| now.saturating_sub(proof))
+    }
+
     /// The time up to which what is served stale at `now` was true, both in milliseconds of the boot clock, if something
     /// may be; of several lanes, that of the one that was heard longest ago.
     #[must_use]

@@ -35,6 +35,7 @@ pub mod private;
 mod push;
 mod reader;
 pub mod settings;
+pub mod statistics;
 pub mod stream;
 mod tls;
 mod touch;

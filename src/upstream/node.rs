@@ -25,6 +25,7 @@ use super::breaker::{Admission, Breaker, Cause, Forced, Kind, Position, Snapshot
 use super::budget::Budget;
 use super::connect::ConnectError;
 use super::settings::{Address, Settings};
+use super::stream::OwnCount;
 use crate::telemetry::clock::{millis, now_ms};
 
 /// Handshakes of a kind at a time with a node that is well.
@@ -71,6 +72,8 @@ pub struct Node {
     was_primary: AtomicBool,
     /// What may be sent again.
     pub retries: Budget,
+    /// Sessions' own connections there.
+    pub own: Arc<OwnCount>,
 }
 
 impl Node {
@@ -97,6 +100,7 @@ impl Node {
             generation: AtomicU64::new(0),
             was_primary: AtomicBool::new(false),
             retries: Budget::default(),
+            own: Arc::default(),
         }
     }
 

@@ -54,6 +54,7 @@ pub fn take(key: &OwnKey, generation: u64) -> Option<Clean> {
             let at = pool.iter().rposition(|idle| idle.key == *key)?;
             let mut idle = pool.remove(at);
             if idle.clean.generation == generation && is_quiet(&mut idle.clean.stream) {
+                idle.clean.stream.set_pooled(false);
                 return Some(idle.clean);
             }
         }
@@ -61,7 +62,8 @@ pub fn take(key: &OwnKey, generation: u64) -> Option<Clean> {
 }
 
 /// Keeps a clean connection for later.
-pub fn put(key: OwnKey, clean: Clean) {
+pub fn put(key: OwnKey, mut clean: Clean) {
+    clean.stream.set_pooled(true);
     POOL.with_borrow_mut(|pool| {
         if pool.len() >= KEPT {
             pool.remove(0);

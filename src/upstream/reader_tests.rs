@@ -68,7 +68,10 @@ fn feed(reader: &mut Reader, stream: &[u8], step: usize) {
 
 fn holds(reader: &Reader) -> bool {
     let (l1, space) = (&reader.l1, &reader.space);
-    l1.get(space, &l1.value(b"k"), 2, None, &mut Vec::new()) != Lookup::Miss
+    matches!(
+        l1.get(space, &l1.value(b"k"), 2, None, &mut Vec::new()),
+        Lookup::Hit { .. }
+    )
 }
 
 fn after(parts: &[&[u8]], rules: RuleSet, step: usize) -> bool {

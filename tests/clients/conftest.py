@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import time
+import urllib.request
 
 import pytest
 import redis
@@ -43,10 +44,16 @@ def raw(port, request):
 
 
 def metrics(program):
-    """The side port's numbers, by name with labels."""
-    text = raw(program.http, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").decode()
-    rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("nearside_"))
-    return {name: float(value) for name, value in rows}
+    """The side port's numbers, by name with labels, and all of a name together by the name alone."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{program.http}/metrics", timeout=PATIENCE) as answer:
+        text = answer.read().decode()
+    numbers = {}
+    for line in text.splitlines():
+        if line.startswith("nearside_"):
+            name, value = line.rsplit(" ", 1)
+            for key in {name, name.split("{")[0]}:
+                numbers[key] = numbers.get(key, 0) + float(value)
+    return numbers
 
 
 def environment(settings):
@@ -54,12 +61,15 @@ def environment(settings):
 
 
 class Program:
-    """nearside with its own redis-server; `settings` are by their names in the environment, without NEARSIDE_."""
+    """nearside with its own redis-server; `settings` are by their names in the environment, without NEARSIDE_, and `config`
+    is a file's text."""
 
-    def __init__(self, directory, server=(), settings=None):
+    def __init__(self, directory, server=(), settings=None, config=""):
         self.process = self.upstream = None
         self.upstream_port = free_port()
         self.server = ["--port", str(self.upstream_port), *server]
+        self.config = directory / "nearside.toml"
+        self.config.write_text(config)
         self.settings = {"UPSTREAM": f"redis://127.0.0.1:{self.upstream_port}", **(settings or {})}
         try:
             self.start_upstream()
@@ -84,6 +94,7 @@ class Program:
         self.log = directory / "nearside.log"
         self.socket = directory / "nearside.sock"
         flags = ["--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}", "--http", "127.0.0.1:0"]
+        flags += ["--config", str(self.config)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*BOUND, BINARY, *flags], stderr=log, env=environment(self.settings))
         port = r"{} on 127\.0\.0\.1:(\d+)"

@@ -10,6 +10,7 @@ use super::Session;
 use super::reads::{Asked, UnderWay};
 use super::route::Way;
 use crate::command;
+use crate::l1::keyspace::Missed;
 use crate::l1::settings::Mode;
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
@@ -70,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if in_time
             && self.is_before_lane()
             && let Some(asked) = asked
-            && self.join(asked, UnderWay::Unsent)
+            && self.join(asked, UnderWay::Unsent, Missed::NotServing)
         {
             return;
         }

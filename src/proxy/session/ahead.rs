@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let hits = l1.hits(space, reads, now, resp2, &mut self.out, &mut keyspaces);
         let found = hits.len();
         for &keyspace in hits {
-            self.note(keyspace, true);
+            self.note_hit(keyspace);
         }
         if found == 0 {
             return 0;

@@ -35,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     args,
                     wanted,
                 };
-                held = self.l1_on && self.has_all(asked);
+                held = self.l1_on && self.has_all(asked).is_ok();
                 let bar = self.keeps_out(asked, &keys);
                 cached = bar.is_none();
                 bar.unwrap_or_else(|| self.comes_in(&keys))

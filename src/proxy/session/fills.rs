@@ -8,6 +8,7 @@ use super::Session;
 use super::reads::{Asked, Wanted};
 use crate::command::Row;
 use crate::l1::Read;
+use crate::l1::keyspace::Missed;
 use crate::l1::settings::{FieldTtls, Keyspace, WritePolicy};
 use crate::resp::encode;
 use crate::upstream::flights::Flight;
@@ -36,15 +37,16 @@ impl Asked<'_> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Sends a read that missed, as a fill where that pays; others may join it if it may be `shared`.
+    /// Sends a read that missed, and `why`, as a fill where that pays; others may join it if it may be `shared`.
     pub(super) fn send_read(
         &mut self,
         asked: Asked<'_>,
         predicted: Option<Predicted>,
         shared: bool,
+        why: Missed,
     ) {
         let keyspace = self.keyspace(&asked);
-        self.note(keyspace, false);
+        self.note_miss(keyspace, why);
         let mut extra = Extra {
             predicted,
             ..Extra::default()

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
 use super::reads::{Asked, Wanted};
+use crate::l1::keyspace::Missed;
 use crate::l1::{Epoch, Lookup, Rule};
 use crate::resp::downgrade::Shape;
 use crate::resp::encode;
@@ -41,8 +42,8 @@ impl Partial {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Sends for the keys that L1 lacks; false, and nothing done, if it has none of them.
-    pub(super) fn ask_for_missing(&mut self, asked: Asked<'_>) -> bool {
+    /// Sends for the keys that L1 lacks, and `why`; false, and nothing done, if it has none of them.
+    pub(super) fn ask_for_missing(&mut self, asked: Asked<'_>, why: Missed) -> bool {
         let Asked { request, args, .. } = asked;
         let Some(seat) = &self.seat else {
             return false;
@@ -62,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     until = until.min(end);
                     had.push(Some(value));
                 }
-                Lookup::Miss => {
+                Lookup::Miss(_) => {
                     missing.push(key);
                     had.push(None);
                 }
@@ -98,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             args: &ranges,
             wanted: Wanted::Values,
         };
-        self.send_read(ask, None, false);
+        self.send_read(ask, None, false, why);
         self.silent = silent;
         true
     }

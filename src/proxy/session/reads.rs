@@ -11,6 +11,7 @@ use super::requests::ANSWERED;
 use super::telling::Ask;
 use super::{Flow, Session};
 use crate::command::Row;
+use crate::l1::keyspace::Missed;
 use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, L1, Lookup, Read, Rule, Space};
 use crate::proxy::own::expected::Expect;
@@ -107,6 +108,8 @@ pub(super) struct Tally {
     keyspace: u8,
     hits: u64,
     misses: u64,
+    /// Those by why.
+    missed: [u64; Missed::ALL.len()],
     writes: u64,
     /// There were hits since this was last asked.
     used: bool,
@@ -167,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 wanted: read.wanted,
             };
             let keyspace = self.keyspace(&asked);
-            self.note(keyspace, false);
+            self.note_miss(keyspace, Missed::Overtaken);
             self.send_plain(asked, None);
         }
         self.silent = silent;
@@ -230,39 +233,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         // A lane that was left has not read what the one in its place has shown to others.
         let serving =
             self.l1_on && !self.fenced() && !seat.is_retired() && self.l1.serving(space, self.now);
+        let mut why = if serving {
+            Missed::NotHeld
+        } else {
+            self.why_not_serving(space)
+        };
         let idle = self.sent == self.answered && self.deferred.is_empty();
         if serving
             && !idle
             && self.l1.knocked_out(Rule::JoinIdle)
-            && self.join(asked, UnderWay::Sent)
+            && self.join(asked, UnderWay::Sent, why)
         {
             return;
         }
         let mut predicted = None;
         if serving && self.l1.mode() == Mode::Shadow {
             predicted = self.predict(asked);
+            why = Missed::Shadow;
         } else if serving && idle {
-            if let Some(keyspace) = self.answer(asked) {
-                self.note(keyspace, true);
-                self.telling.done(Route::L1);
-                if self.drawn.audited {
-                    self.audit(asked);
+            why = match self.answer(asked) {
+                Ok(keyspace) => {
+                    self.note_hit(keyspace);
+                    self.telling.done(Route::L1);
+                    if self.drawn.audited {
+                        self.audit(asked);
+                    }
+                    return;
                 }
-                return;
-            }
+                Err(why) => why,
+            };
             if matches!(asked.wanted, Wanted::Values)
                 && self.last_in_hand
-                && self.ask_for_missing(asked)
+                && self.ask_for_missing(asked, why)
             {
                 return;
             }
-            if self.join(asked, UnderWay::Sent) {
+            if self.join(asked, UnderWay::Sent, why) {
                 return;
             }
-        } else if serving && self.deferred_bytes <= DEFERRED_WINDOW && self.has_all(asked) {
+        } else if serving && self.may_wait(asked, &mut why) {
             let captured = self.l1.knocked_out(Rule::WaitingHit).then(|| {
                 let before = self.out.len();
-                self.answer(asked);
+                let _ = self.answer(asked);
                 self.out.split_off(before)
             });
             self.deferred_bytes += asked.request.len();
@@ -281,11 +293,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // Nothing is known there yet, and nothing was sent: such reads are shared as well.
         let fresh = !serving && idle && self.is_before_lane();
-        if fresh && self.join(asked, UnderWay::Unsent) {
+        if fresh && self.join(asked, UnderWay::Unsent, why) {
             return;
         }
         self.flush_deferred();
-        self.send_read(asked, predicted, (serving || fresh) && idle);
+        self.send_read(asked, predicted, (serving || fresh) && idle, why);
+    }
+
+    /// Whether L1 can answer a read when its turn comes; `why` not, if not.
+    fn may_wait(&self, asked: Asked<'_>, why: &mut Missed) -> bool {
+        let held = if self.deferred_bytes > DEFERRED_WINDOW {
+            Err(Missed::Overtaken)
+        } else {
+            self.has_all(asked)
+        };
+        *why = held.err().unwrap_or(*why);
+        held.is_ok()
+    }
+
+    /// Why L1 answers nothing now.
+    fn why_not_serving(&self, space: &Space) -> Missed {
+        if !self.l1_on || self.l1.mode() == Mode::Off || !space.is_tracked() {
+            Missed::Off
+        } else if self.fenced() {
+            Missed::Fenced
+        } else {
+            Missed::NotServing
+        }
     }
 
     /// The L1 reads that a request consists of.
@@ -307,16 +341,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         reply.into_iter().chain(values)
     }
 
-    pub(super) fn has_all(&self, asked: Asked<'_>) -> bool {
-        self.seat.as_ref().is_some_and(|seat| {
-            let held = |read| self.l1.contains(seat.space(), &read, self.now);
-            self.reads(asked).all(held)
-        })
+    /// Whether L1 has all that is asked for, or why not.
+    pub(super) fn has_all(&self, asked: Asked<'_>) -> Result<(), Missed> {
+        let seat = self.seat.as_ref().ok_or(Missed::Off)?;
+        let held = |read| self.l1.holds(seat.space(), &read, self.now);
+        self.reads(asked).try_for_each(held)
     }
 
     /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
     /// be answered out of its turn.
-    pub(super) fn join(&mut self, asked: Asked<'_>, under_way: UnderWay) -> bool {
+    pub(super) fn join(&mut self, asked: Asked<'_>, under_way: UnderWay, why: Missed) -> bool {
         let busy = !self.batch.is_empty() && !self.l1.knocked_out(Rule::JoinIdle);
         if matches!(asked.wanted, Wanted::Values) || self.silent || busy {
             return false;
@@ -339,7 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return false;
         }
         let keyspace = self.keyspace(&asked);
-        self.note(keyspace, false);
+        self.note_miss(keyspace, why);
         self.sent += 1;
         self.missed = NO_KEYSPACE;
         self.telling.ask_lane();
@@ -368,7 +402,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let reply = &mut predicted.reply;
             match self.l1.get(space, &read, self.now, None, reply) {
                 Lookup::Hit { until, .. } => predicted.until = predicted.until.min(until),
-                Lookup::Miss => return None,
+                Lookup::Miss(_) => return None,
             }
         }
         predicted.keys = asked.keys().iter().map(|key| self.l1.hash(key)).collect();
@@ -384,11 +418,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Answers from L1, if it has all that is asked for; what it has is a snapshot, or it is not used. The number of the
-    /// (first) key space.
-    fn answer(&mut self, asked: Asked<'_>) -> Option<u8> {
+    /// (first) key space, or why it did not.
+    fn answer(&mut self, asked: Asked<'_>) -> Result<u8, Missed> {
         let from = Source {
             l1: &self.l1,
-            space: self.seat.as_ref()?.space(),
+            space: self.seat.as_ref().ok_or(Missed::Off)?.space(),
             now: self.now,
             resp2: self.resp2,
         };
@@ -403,20 +437,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             now: self.now,
             resp2: self.resp2,
         };
-        from.answer(asked, &mut self.out)
+        from.answer(asked, &mut self.out).ok()
     }
 
-    /// Counts a hit or a miss.
+    /// Counts a hit.
     #[inline]
-    pub(super) fn note(&mut self, keyspace: u8, hit: bool) {
+    pub(super) fn note_hit(&mut self, keyspace: u8) {
         self.telling.reads(keyspace);
         self.tally_for(keyspace);
-        self.tally.hits += u64::from(hit);
-        self.tally.misses += u64::from(!hit);
-        self.tally.used |= hit;
-        if !hit {
-            self.missed = keyspace;
-        }
+        self.tally.hits += 1;
+        self.tally.used = true;
+    }
+
+    /// Counts a miss.
+    pub(super) fn note_miss(&mut self, keyspace: u8, why: Missed) {
+        self.telling.reads(keyspace);
+        self.tally_for(keyspace);
+        self.tally.misses += 1;
+        self.tally.missed[why as usize] += 1;
+        self.missed = keyspace;
     }
 
     /// Counts a write.
@@ -451,13 +490,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             keyspace,
             hits,
             misses,
+            missed,
             writes,
             used,
         } = &mut self.tally;
-        if *hits + *misses + *writes > 0 {
-            let keyspaces = self.l1.keyspaces();
-            keyspaces.count(*keyspace, *hits, *misses, *writes);
-            (*hits, *misses, *writes) = (0, 0, 0);
+        let keyspaces = self.l1.keyspaces();
+        if *hits + *writes > 0 {
+            keyspaces.count(*keyspace, *hits, *writes);
+            (*hits, *writes) = (0, 0);
+        }
+        if std::mem::take(misses) > 0 {
+            for why in Missed::ALL {
+                let reads = std::mem::take(&mut missed[why as usize]);
+                if reads > 0 {
+                    keyspaces.miss(*keyspace, why, reads);
+                }
+            }
         }
         if std::mem::take(used)
             && let Some(seat) = &self.seat
@@ -477,20 +525,23 @@ struct Source<'a> {
 
 impl Source<'_> {
     #[inline]
-    fn answer(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
+    fn answer(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Result<u8, Missed> {
         let read = match asked.wanted {
             Wanted::Values => return self.answer_values(asked, out),
-            Wanted::Reply(row) => self.l1.reply(row.name, asked.first_key()?, asked.rest()),
+            Wanted::Reply(row) => {
+                let key = asked.first_key().ok_or(Missed::NotHeld)?;
+                self.l1.reply(row.name, key, asked.rest())
+            }
             Wanted::Value => self.l1.value(&asked.request[asked.args[1].clone()]),
         };
         let shape = self.resp2.then(|| asked.shape());
         match self.l1.get(self.space, &read, self.now, shape, out) {
-            Lookup::Hit { keyspace, .. } => Some(keyspace),
-            Lookup::Miss => None,
+            Lookup::Hit { keyspace, .. } => Ok(keyspace),
+            Lookup::Miss(why) => Err(why),
         }
     }
 
-    fn answer_values(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Option<u8> {
+    fn answer_values(&self, asked: Asked<'_>, out: &mut Vec<u8>) -> Result<u8, Missed> {
         let before = out.len();
         let drops = self.l1.drops();
         encode::header(out, b'*', asked.args.len() as u64 - 1);
@@ -504,16 +555,16 @@ impl Source<'_> {
             let shape = self.resp2.then_some(Shape::Generic);
             match self.l1.get(self.space, &read, self.now, shape, out) {
                 Lookup::Hit { keyspace, .. } => first = first.or(Some(keyspace)),
-                Lookup::Miss => {
+                Lookup::Miss(why) => {
                     out.truncate(before);
-                    return None;
+                    return Err(why);
                 }
             }
         }
         if self.l1.drops() != drops {
             out.truncate(before);
-            return None;
+            return Err(Missed::NotHeld);
         }
-        first
+        first.ok_or(Missed::NotHeld)
     }
 }

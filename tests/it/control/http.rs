@@ -24,11 +24,22 @@ pub fn ask(to: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
 
 /// An answer's head and body.
 pub fn exchange(to: SocketAddr, method: &str, path: &str, body: &str) -> (String, String) {
+    exchange_with(to, method, path, "", body)
+}
+
+/// The same with more lines in the request's head, each with its end.
+pub fn exchange_with(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    more: &str,
+    body: &str,
+) -> (String, String) {
     let mut stream = TcpStream::connect(to).expect("the side port");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let length = body.len();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n{body}"
     );
     stream.write_all(request.as_bytes()).expect("a request");
     let mut answer = String::new();
