@@ -97,7 +97,7 @@ bench-outage: build ## How clients are answered while the upstream is away, and 
 	@.ci/install redis-server redis-tools python3
 	python3 benches/outage.py $(TARGET)/release/nearside
 
-# BEFORE=<another build of nearside>
+# BEFORE=<another build of nearside>; without, it is the same with metrics off, on, and with traces.
 bench-instructions: build ## Instructions a request under callgrind, of this build and of another.
 	@.ci/install redis-server redis-tools python3 valgrind
 	python3 benches/instructions.py $(TARGET)/release/nearside $(BEFORE)

@@ -74,13 +74,13 @@ def redis():
     return Server("redis", port, ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""])
 
 
-def nearside(program, upstream, mode, admit="always", unix=None, under=()):
+def nearside(program, upstream, mode, admit="always", unix=None, under=(), settings=None):
     port = free_port()
     command = [*under, program, "--listen", f"127.0.0.1:{port}", "--http", "off", "--workers", "1", "--l1", mode]
     if unix:
         command += ["--listen", f"unix:{unix}"]
     environment = os.environ | {"NEARSIDE_L1_ADMIT": admit, "NEARSIDE_L1_MAX_BYTES": "256MiB"}
-    environment |= {"NEARSIDE_L1_ENTRY_MAX_TTL": "1h"}
+    environment |= {"NEARSIDE_L1_ENTRY_MAX_TTL": "1h"} | (settings or {})
     return Server("nearside", port, [*command, "--upstream", f"redis://127.0.0.1:{upstream}"], env=environment)
 
 

@@ -1,7 +1,7 @@
-"""Instructions a request under callgrind, of one build of nearside and of another, in turn: what a change costs the data
-path, without a machine's noise. Prints Markdown.
+"""Instructions a request under callgrind, without a machine's noise: what a change costs the data path, by a build of
+nearside and another one, or what telling of its work costs, by one build with and without. Prints Markdown.
 
-Usage: instructions.py PROGRAM BEFORE
+Usage: instructions.py PROGRAM [BEFORE]
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import contenders
 
 KEYS = 1000
-FEW, MANY = 4_000, 24_000
+FEW, MANY = 4_000, 64_000
 CASES = [
     ("hits, -P 1", "on", "get", 1),
     ("hits, -P 16", "on", "get", 16),
@@ -23,12 +23,17 @@ CASES = [
 ]
 
 
-def instructions(program, upstream, mode, command, depth, requests, directory):
+OFF = {"NEARSIDE_METRICS_ENABLED": "false"}
+# What is sampled is counted and thrown away: nobody listens there.
+TRACED = {"NEARSIDE_TRACING_ENDPOINT": "http://127.0.0.1:9", "NEARSIDE_TRACING_RATIO": "0.01"}
+
+
+def instructions(program, settings, upstream, mode, command, depth, requests, directory):
     """All that the program carries out from its start to its end."""
     log = directory / "callgrind.log"
     log.unlink(missing_ok=True)
     valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
-    with contenders.nearside(program, upstream, mode, under=valgrind) as nearside:
+    with contenders.nearside(program, upstream, mode, under=valgrind, settings=settings) as nearside:
         bench = ["redis-benchmark", "-p", str(nearside.port), "-c", "20", "-d", "100", "-r", str(KEYS), "-P", str(depth)]
         for n in (KEYS * 20, requests):
             # The first fills L1, and is the same in each run.
@@ -39,19 +44,25 @@ def instructions(program, upstream, mode, command, depth, requests, directory):
 
 
 def main():
-    programs = sys.argv[1:3]
+    program, *before = sys.argv[1:3]
+    if before:
+        variants = {"instructions a request": (program, {}), "before": (before[0], {})}
+    else:
+        variants = {"metrics off": (program, OFF), "metrics on": (program, {}), "and 1 % traced": (program, TRACED)}
     with contenders.redis() as direct, tempfile.TemporaryDirectory() as directory:
-        print("| case | instructions a request | before | ratio |")
-        print("|---|---|---|---|")
+        print("| case |", " | ".join(variants), "| ratios |")
+        print("|---|" + "---|" * (len(variants) + 1))
         for case, mode, command, depth in CASES:
             costs = []
-            for program in programs:
+            for built, settings in variants.values():
                 few, many = (
-                    instructions(program, direct.port, mode, command, depth, n, Path(directory)) for n in (FEW, MANY)
+                    instructions(built, settings, direct.port, mode, command, depth, n, Path(directory))
+                    for n in (FEW, MANY)
                 )
                 costs.append((many - few) / (MANY - FEW))
-            now, before = costs
-            print(f"| {case} | {now:.0f} | {before:.0f} | {now / before:.3f} |", flush=True)
+            ratios = [a / b for a, b in ([costs] if before else [costs[1::-1], costs[2:0:-1]])]
+            shown = [f"{cost:.0f}" for cost in costs] + [", ".join(f"{ratio:.3f}" for ratio in ratios)]
+            print(f"| {case} |", " | ".join(shown), "|", flush=True)
 
 
 if __name__ == "__main__":

@@ -458,15 +458,17 @@ fn share(millionths: u32) -> u64 {
 pub(super) fn downgrade(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
     match reply {
         b"_\r\n" if shape == Shape::Generic => out.extend_from_slice(b"$-1\r\n"),
-        _ => {
-            let mut downgrade = Downgrade::new(shape);
-            WALKER.with_borrow_mut(|walker| {
-                let walked = walker.walk(reply, &mut downgrade.into_buffer(out));
-                if !walked.is_ok_and(|walked| walked.done) {
-                    debug_assert!(false, "it was walked before");
-                    *walker = FrameWalker::default();
-                }
-            });
-        }
+        _ => walk_down(reply, shape, out),
     }
+}
+
+fn walk_down(reply: &[u8], shape: Shape, out: &mut Vec<u8>) {
+    let mut downgrade = Downgrade::new(shape);
+    WALKER.with_borrow_mut(|walker| {
+        let walked = walker.walk(reply, &mut downgrade.into_buffer(out));
+        if !walked.is_ok_and(|walked| walked.done) {
+            debug_assert!(false, "it was walked before");
+            *walker = FrameWalker::default();
+        }
+    });
 }

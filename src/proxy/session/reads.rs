@@ -452,10 +452,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Counts a miss.
     pub(super) fn note_miss(&mut self, keyspace: u8, why: Missed) {
         self.telling.reads(keyspace);
+        self.missed = keyspace;
+        if self.again {
+            // It was counted when it was sent for the first time.
+            return;
+        }
         self.tally_for(keyspace);
         self.tally.misses += 1;
         self.tally.missed[why as usize] += 1;
-        self.missed = keyspace;
     }
 
     /// Counts a write.
