@@ -341,6 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.transparent
     }
 
+    /// One read of the clock for each read of a socket, and one behind each flush.
     fn look_at_clock(&mut self) {
         self.now_us = now_us();
         self.now = self.now_us / 1000;
@@ -399,8 +400,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.out.len() - self.written <= OUTPUT_WINDOW {
             progress |= self.take_mail()?;
         }
-        self.look_at_clock();
-        if self.telling.has_news() {
+        // Where nothing is in hand, the read looks at the clock, if anything has come.
+        let idle = !progress && self.own.is_none() && self.deferred.is_empty();
+        if !idle || !self.input.is_empty() || self.telling.has_news() {
+            self.look_at_clock();
             self.telling.record(self.now_us);
         }
         progress |= self.poll_own(cx);
@@ -415,8 +418,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.count();
         progress |= self.poll_write(cx)?;
         self.weigh();
-        if self.mailbox.take_idle_check() && self.is_idle_for_too_long() {
-            return Ok(Some(true));
+        if self.mailbox.take_idle_check() {
+            self.look_at_clock();
+            if self.is_idle_for_too_long() {
+                return Ok(Some(true));
+            }
         }
         if self.client_gone && self.blocking {
             // The server does as it would with its own client: it answers what it can at once, and gives up what waits.

@@ -27,6 +27,7 @@ pub struct Budget {
     stretches: Mutex<[Stretch; 3]>,
     granted: AtomicU64,
     refused: AtomicU64,
+    shared: AtomicU64,
 }
 
 impl Budget {
@@ -52,6 +53,17 @@ impl Budget {
         let counter = if yes { &self.granted } else { &self.refused };
         counter.fetch_add(1, Ordering::Relaxed);
         yes
+    }
+
+    /// A session shares what another one was granted.
+    pub fn note_shared(&self) {
+        self.shared.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many shared what others were granted, ever.
+    #[must_use]
+    pub fn shared(&self) -> u64 {
+        self.shared.load(Ordering::Relaxed)
     }
 
     /// How many were granted and how many refused, ever.

@@ -163,6 +163,7 @@ fn breaker(of: &Node, node: &str, to: &mut Families) {
     let (granted, refused) = of.retries.counts();
     to.count(names::RETRIES, &[node, "granted"], granted);
     to.count(names::RETRIES, &[node, "refused"], refused);
+    to.count(names::RETRIES, &[node, "shared"], of.retries.shared());
     let position = of.position();
     let state = match position {
         Position::Closed | Position::ForcedClosed => 0,

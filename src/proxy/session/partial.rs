@@ -139,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         } else {
             let silent = std::mem::replace(&mut self.silent, partial.silent);
+            self.look_at_clock();
             self.telling.take_back(self.now_us);
             self.queue(&partial.request, false, None, Shape::Generic, Op::Relay);
             self.silent = silent;

@@ -379,8 +379,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.telling.ask_lane();
         self.repeat.clear();
         self.repeat.extend_from_slice(asked.request);
-        let counters = self.l1.keyspaces().counters(keyspace);
-        counters.shared.fetch_add(1, Ordering::Relaxed);
+        if self.again {
+            self.lanes.node().retries.note_shared();
+        } else {
+            let counters = self.l1.keyspaces().counters(keyspace);
+            counters.shared.fetch_add(1, Ordering::Relaxed);
+        }
         true
     }
 

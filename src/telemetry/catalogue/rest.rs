@@ -142,8 +142,8 @@ pub(super) const TABLE: &[Metric] = &[
             NODE,
             Dimension {
                 name: "outcome",
-                meaning: "sent again (`granted`), or answered with an error since too many were (`refused`)",
-                values: &["granted", "refused"],
+                meaning: "sent again (`granted`), answered with one that is (`shared`), or answered with an error since too many were (`refused`)",
+                values: &["granted", "refused", "shared"],
             },
         ],
         ..of_node(

@@ -149,7 +149,8 @@ fn one_for_all_who_shared_it() {
     stage.gate.shut();
     stage.lose();
     eventually("all have asked again", || {
-        (stage.near.running().misses() >= 41).then_some(())
+        let retries = &stage.near.running().node().retries;
+        (retries.counts().0 + retries.shared() == 20).then_some(())
     });
     stage.gate.open();
     for session in &mut sessions {
