@@ -7,6 +7,7 @@ mod probes;
 mod problem;
 mod quit;
 pub mod settings;
+mod slow_log;
 mod upstreams;
 pub mod wait;
 
@@ -164,6 +165,7 @@ fn all_routes(facts: &Arc<Facts>) -> Router {
         .merge(mode::routes(facts))
         .merge(upstreams::routes(&facts.lanes))
         .merge(quit::routes(facts))
+        .merge(slow_log::routes(&facts.lanes))
 }
 
 /// What anybody may see.

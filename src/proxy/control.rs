@@ -16,6 +16,7 @@ use crate::resp::request::{RequestScanner, Scanned};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::mailbox::Mailbox;
 
+pub mod slow_log;
 pub mod statistics;
 pub mod tree;
 pub mod upstreams;

@@ -11,6 +11,7 @@
 //! | the clock | `clock` |
 //! | durations by command and route | `durations` |
 //! | what is told of one operation | `operation` |
+//! | the operations that took long | `slow_log` |
 //! | every metric's name, and what it means | `names`, `catalogue` |
 //! | metrics as they are handed on | `families` |
 //! | how they are written for who asks for OpenMetrics | `openmetrics` |
@@ -31,12 +32,13 @@ pub mod openmetrics;
 pub mod operation;
 pub mod process;
 pub mod settings;
+pub mod slow_log;
 pub mod window;
 
-use clock::micros;
 use durations::{Recorder, Recorders};
 use operation::Operation;
 use settings::{LogFormat, Settings};
+use slow_log::SlowLog;
 
 /// Starts the log on standard error. A second call changes nothing.
 pub fn start_log(settings: &Settings) {
@@ -56,6 +58,8 @@ pub struct Telemetry {
     settings: Settings,
     /// Durations by command and route.
     pub recorders: Recorders,
+    /// Operations that took long.
+    pub slow_log: SlowLog,
     /// An operation that takes so long, in microseconds, is told of.
     slow: u64,
 }
@@ -64,10 +68,12 @@ impl Telemetry {
     /// As the operator has it.
     #[must_use]
     pub fn new(settings: &Settings) -> Arc<Self> {
+        let slow_log = SlowLog::new(&settings.slow_log);
         Arc::new(Self {
             settings: settings.clone(),
             recorders: Recorders::default(),
-            slow: settings.slow_threshold.map_or(u64::MAX, micros),
+            slow: slow_log.threshold(),
+            slow_log,
         })
     }
 
@@ -104,6 +110,6 @@ impl Telemetry {
 
     /// Takes an operation in. It does not wait, and allocates little.
     pub fn note(&self, operation: &Operation) {
-        let _ = operation;
+        self.slow_log.note(operation);
     }
 }

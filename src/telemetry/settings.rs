@@ -1,6 +1,6 @@
 //! What an operator can set about the log, the metrics and what is told of single operations.
 
-use std::time::Duration;
+use super::slow_log;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,8 +19,8 @@ pub struct Settings {
     pub log: LogFormat,
     /// Durations are recorded, and `/metrics` is served.
     pub metrics: bool,
-    /// Operations that take longer go to the slow log; `None` for none.
-    pub slow_threshold: Option<Duration>,
+    /// Operations that took long.
+    pub slow_log: slow_log::Settings,
 }
 
 impl Default for Settings {
@@ -28,7 +28,7 @@ impl Default for Settings {
         Self {
             log: LogFormat::default(),
             metrics: true,
-            slow_threshold: Some(Duration::from_millis(10)),
+            slow_log: slow_log::Settings::default(),
         }
     }
 }

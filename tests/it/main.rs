@@ -15,6 +15,7 @@ mod newer;
 mod private;
 mod redis_rs;
 mod reload;
+mod slow_log;
 mod stale;
 mod support;
 mod table;

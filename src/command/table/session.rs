@@ -43,6 +43,7 @@ pub const ROWS: &[Row] = &[
         row("NEARSIDE|HELP", 2, "", NONE, Nearside),
         row("NEARSIDE|HOTKEYS", -2, "", NONE, Nearside),
         row("NEARSIDE|INVALIDATE", -3, "", NONE, Nearside),
+        row("NEARSIDE|SLOWLOG", -2, "", NONE, Nearside),
         row("NEARSIDE|STATS", 2, "", NONE, Nearside),
         row("NEARSIDE|TRACEPARENT", 3, "", NONE, Nearside),
         row("NEARSIDE|UPSTREAMS", 2, "", NONE, Nearside),

@@ -11,7 +11,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::{Flow, Session};
 use crate::command::{Class, Row};
-use crate::proxy::control::{Done, NO_FLEET, Scope, Target, statistics, upstreams};
+use crate::proxy::control::{Done, NO_FLEET, Scope, Target, slow_log, statistics, upstreams};
 use crate::proxy::own::Own;
 use crate::proxy::own::expected::Expect;
 use crate::resp::encode;
@@ -21,7 +21,10 @@ use crate::telemetry::operation::Context;
 /// Hot keys that are told where no number is given.
 const HOT_KEYS: usize = 20;
 
-const HELP: [&str; 22] = [
+/// Operations that took long which are told where no number is given.
+const SLOW: usize = 10;
+
+const HELP: [&str; 29] = [
     "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "EXPLAIN <command> [<arg> ...]",
     "    Say where a command would go, which keys it names, and whether its reply",
@@ -35,6 +38,13 @@ const HELP: [&str; 22] = [
     "INVALIDATE ALL [FLEET]",
     "    Drop everything. Returns how many entries were dropped here or, with FLEET",
     "    as the last of several words, how many nearsides of the fleet were told.",
+    "SLOWLOG [GET [<count>]]",
+    "    Return the newest operations that took long, with where their time went;",
+    "    10 where no number is given.",
+    "SLOWLOG LEN",
+    "    Return how many are kept.",
+    "SLOWLOG RESET",
+    "    Forget them.",
     "STATS",
     "    Return what the cache has done and holds.",
     "TRACEPARENT <traceparent>",
@@ -92,6 +102,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             "NEARSIDE|UPSTREAMS" => upstreams::of(&self.lanes).write(&mut self.out, self.resp2),
             "NEARSIDE|HOTKEYS" => self.hot_keys(arg(2), args.len()),
+            "NEARSIDE|SLOWLOG" => {
+                let words: Vec<&[u8]> = args[2..].iter().map(|at| &request[at.clone()]).collect();
+                self.slow_log(&words);
+            }
             "NEARSIDE|TRACEPARENT" => self.trace_parent(arg(2).unwrap_or_default()),
             "NEARSIDE|EXPLAIN" => self.explain(request, &args[2..]),
             "NEARSIDE|INVALIDATE" => {
@@ -145,6 +159,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Some(count) => {
                 statistics::hot_keys(&self.l1, count, self.now).write(&mut self.out, self.resp2);
             }
+            None => encode::error(&mut self.out, "ERR count is not a whole number above 0"),
+        }
+    }
+
+    fn slow_log(&mut self, words: &[&[u8]]) {
+        let log = &self.lanes.telemetry().slow_log;
+        let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let count = match words {
+            [] => Some(SLOW),
+            [word] if is(word, "GET") => Some(SLOW),
+            [word, count] if is(word, "GET") => parse_integer(count)
+                .and_then(|count| usize::try_from(count).ok())
+                .filter(|&count| count > 0),
+            [word] if is(word, "LEN") => {
+                encode::header(&mut self.out, b':', log.len() as u64);
+                return;
+            }
+            [word] if is(word, "RESET") => {
+                log.clear();
+                self.out.extend_from_slice(b"+OK\r\n");
+                return;
+            }
+            _ => {
+                let text = "ERR SLOWLOG takes GET [count], LEN or RESET";
+                encode::error(&mut self.out, text);
+                return;
+            }
+        };
+        match count {
+            Some(count) => slow_log::of(log, count, false).write(&mut self.out, self.resp2),
             None => encode::error(&mut self.out, "ERR count is not a whole number above 0"),
         }
     }

@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && let Some(own) = &mut self.own
         {
             own.send(&request);
-            own.asking = Some(self.telling.ask());
+            own.asking = Some(self.telling.ask_at(self.now_us));
             own.expect(Expect::Reply(Effect::default()), false);
         }
     }

@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silent = self.silent;
         if let Some(own) = &mut self.own {
             own.send(request);
-            own.asking = Some(self.telling.ask());
+            own.asking = Some(self.telling.ask_at(self.now_us));
             own.expect(Expect::Reply(Effect::default()), silent);
         }
     }
@@ -426,7 +426,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return;
         };
         own.send(request);
-        let mut ask = self.telling.ask();
+        let mut ask = self.telling.ask_at(self.now_us);
+        ask.key = row
+            .and_then(|row| row.keys(request, args)?.next())
+            .and_then(|at| args.get(at))
+            .map(|key| self.l1.hash(&request[key.clone()]));
         if raw {
             own.raw = true;
         } else {

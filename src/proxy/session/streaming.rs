@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Class::Subscribe | Class::Unsubscribe if self.bound.transaction.is_none() => {
                 let count = u32::try_from(announced - 1).unwrap_or(u32::MAX);
                 if let Some(own) = &mut self.own {
-                    own.asking = Some(self.telling.ask());
+                    own.asking = Some(self.telling.ask_at(self.now_us));
                     own.expect(Expect::Confirmations(count), self.silent);
                 }
                 return;
@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             None => Expect::Reply(effect),
         };
         if let Some(own) = &mut self.own {
-            own.asking = Some(self.telling.ask());
+            own.asking = Some(self.telling.ask_at(self.now_us));
             own.expect(expect, self.silent);
         }
     }

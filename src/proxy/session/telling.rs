@@ -21,7 +21,7 @@ use super::attention::Shares;
 use crate::command::Row;
 use crate::telemetry::Telemetry;
 use crate::telemetry::durations::{Label, Recorder, Route};
-use crate::telemetry::operation::{Context, Key, Operation, Why};
+use crate::telemetry::operation::{Context, Key, Operation, Upstream, Why};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::mailbox::{Note, first_word};
 
@@ -34,6 +34,10 @@ pub(in crate::proxy) struct Ask {
     label: Label,
     /// When it was read from the client, in microseconds of the boot clock.
     began: u64,
+    /// When it was handed to an own connection, in microseconds of the boot clock.
+    sent: u64,
+    /// Hash of its (first) key, where an own connection is asked and it has one.
+    pub(in crate::proxy) key: Option<u64>,
     /// It may wait for something to happen, and is not slow for that.
     pub(in crate::proxy) waits: bool,
     told: Option<Box<Told>>,
@@ -243,8 +247,16 @@ impl Telling {
         Ask {
             label: self.label,
             began: self.began,
-            waits: false,
             told: self.told.take(),
+            ..Ask::default()
+        }
+    }
+
+    /// The same, by an own connection that is asked at `now`, in microseconds.
+    pub(super) fn ask_at(&mut self, now: u64) -> Ask {
+        Ask {
+            sent: now,
+            ..self.ask()
         }
     }
 
@@ -556,6 +568,13 @@ impl Telling {
         let told = *ask.told.unwrap_or_default();
         let mut operation = self.operation(ask.label, Route::Own, ask.began, told);
         (operation.ended, operation.error, operation.why) = (now, error, why);
+        if let (Key::None, Some(hash)) = (&operation.key, ask.key) {
+            operation.key = Key::Hash(hash);
+        }
+        operation.upstream = Some(Upstream {
+            sent: ask.sent,
+            answered: now,
+        });
         self.telemetry.note(&operation);
     }
 }

@@ -27,12 +27,13 @@ const NEWER: &[(&str, &str)] = &[
 ];
 
 /// Rows for nearside's own commands, which no server has.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "NEARSIDE",
     "NEARSIDE|EXPLAIN",
     "NEARSIDE|HELP",
     "NEARSIDE|HOTKEYS",
     "NEARSIDE|INVALIDATE",
+    "NEARSIDE|SLOWLOG",
     "NEARSIDE|STATS",
     "NEARSIDE|TRACEPARENT",
     "NEARSIDE|UPSTREAMS",
