@@ -60,11 +60,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         Choice::Private => {
             let server = PrivateServer::start().map_err(|error| StartError(error.to_string()))?;
             let endpoint = server.endpoint().clone();
-            tracing::info!(
-                "private redis-server, process {}, on {}",
-                server.pid(),
-                endpoint.address
-            );
+            tracing::info!(pid = server.pid(), address = %endpoint.address, "private redis-server");
             (endpoint, Some(server))
         }
     };
@@ -282,7 +278,7 @@ pub fn run(
     settings: &Settings,
     read: impl Fn() -> Result<Settings, Failure> + Send + 'static,
 ) -> ExitCode {
-    telemetry::start_log(&settings.telemetry);
+    telemetry::log::start(&settings.telemetry);
     let signals = signals();
     let running = match start(settings) {
         Ok(running) => running,
@@ -337,7 +333,7 @@ fn reload(
     let read = match read() {
         Ok(read) => read,
         Err(failure) => {
-            tracing::error!("the configuration is as it was: {failure}");
+            tracing::error!(error = %failure, "the configuration is as it was");
             return;
         }
     };
@@ -352,7 +348,7 @@ fn reload(
             sample = f64::from(read.l1.sample) / 1e6,
             "the configuration was read again"
         ),
-        Err(reason) => tracing::warn!("l1.mode is as it was: {reason}"),
+        Err(reason) => tracing::warn!(%reason, "l1.mode is as it was"),
     }
 }
 

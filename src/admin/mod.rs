@@ -102,7 +102,7 @@ impl Admin {
         let metrics = settings.metrics_listen.map(bind).transpose()?;
         let local = http.as_ref().map(|(_, local)| *local);
         for (_, address) in http.iter().chain(&metrics) {
-            tracing::info!("side port on {address}");
+            tracing::info!(%address, "side port on {address}");
         }
         let whole = http.map(|(listener, _)| (listener, all_routes(&facts)));
         let public = metrics.map(|(listener, _)| (listener, public_routes(&facts)));

@@ -251,7 +251,7 @@ impl Downstream {
             ));
         }
         for address in &addresses {
-            tracing::info!("listening on {address}");
+            tracing::info!(%address, "listening on {address}");
         }
         if let Some(timeout) = proxy.idle_timeout {
             acceptor

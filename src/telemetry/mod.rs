@@ -10,6 +10,7 @@
 //! |---|---|
 //! | the clock | `clock` |
 //! | durations by command and route | `durations` |
+//! | the log, and how often it repeats itself | `log` |
 //! | what is told of one operation | `operation` |
 //! | the operations that took long | `slow_log` |
 //! | every metric's name, and what it means | `names`, `catalogue` |
@@ -27,6 +28,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod durations;
 pub mod families;
+pub mod log;
 pub mod names;
 pub mod openmetrics;
 pub mod operation;
@@ -37,20 +39,8 @@ pub mod window;
 
 use durations::{Recorder, Recorders};
 use operation::Operation;
-use settings::{LogFormat, Settings};
+use settings::Settings;
 use slow_log::SlowLog;
-
-/// Starts the log on standard error. A second call changes nothing.
-pub fn start_log(settings: &Settings) {
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    // Fails only where a log has been started before.
-    let _ = match settings.log {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-}
 
 /// What the rooms of a process tell of their work.
 #[derive(Debug)]

@@ -308,7 +308,7 @@ fn the_public_port_takes_no_order() {
     let server = RedisServer::start(&[]);
     let mut program = Program::start(&server, "metrics_listen = '127.0.0.1:0'\n");
     let line = program.await_line("side port on ");
-    let address = line.rsplit(' ').next().expect("an address");
+    let address = crate::support::logged::address(&line);
     let mut stream = TcpStream::connect(address).expect("the public port");
     let request =
         "POST /v1/quit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";

@@ -9,6 +9,7 @@ mod corners;
 mod drain;
 mod faults;
 mod keyspaces;
+mod log;
 mod metrics;
 mod module_reads;
 mod newer;

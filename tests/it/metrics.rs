@@ -314,11 +314,7 @@ fn metrics_that_are_off_are_no_page() {
     let config = "metrics_listen = '127.0.0.1:0'\n[metrics]\nenabled = false\n";
     let mut program = Program::start(&server, config);
     let line = program.await_line("side port on ");
-    let public: SocketAddr = line
-        .rsplit(' ')
-        .next()
-        .and_then(|address| address.parse().ok())
-        .expect("an address");
+    let public = crate::support::logged::address(&line);
     for answer in [program.http("GET", "/metrics", ""), {
         let answer = exchange(public, "GET", "/metrics", "");
         (
@@ -344,11 +340,7 @@ fn the_second_port_has_metrics_and_probes_alone() {
     let server = RedisServer::start(&[]);
     let mut program = Program::start(&server, "metrics_listen = '127.0.0.1:0'\n");
     let line = program.await_line("side port on ");
-    let public: SocketAddr = line
-        .rsplit(' ')
-        .next()
-        .and_then(|address| address.parse().ok())
-        .expect("an address");
+    let public = crate::support::logged::address(&line);
     let status = |path: &str| exchange(public, "GET", path, "").0[9..12].to_owned();
     for path in ["/metrics", "/liveness", "/readiness", "/startup"] {
         assert_eq!(status(path), "200", "{path}");

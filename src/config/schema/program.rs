@@ -6,7 +6,7 @@ use super::{AUTO, DURATION, Example, Row, Set, TRUTH, TRUTHS, put};
 use crate::config::{address, value};
 use crate::downstream::settings::Drain;
 use crate::proxy::settings::{Causality, Sharing};
-use crate::telemetry::settings::LogFormat;
+use crate::telemetry::settings::{LogFormat, LogLevel};
 
 const SHARINGS: [(&str, Sharing); 2] = [("lane", Sharing::Lane), ("dedicated", Sharing::Dedicated)];
 const CAUSALITIES: [(&str, Option<Causality>); 3] = [
@@ -15,6 +15,12 @@ const CAUSALITIES: [(&str, Option<Causality>); 3] = [
     ("process", Some(Causality::Process)),
 ];
 const SCRIPT_ROUTES: [(&str, bool); 2] = [("own", false), ("lane", true)];
+const LOG_LEVELS: [(&str, LogLevel); 4] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+];
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// Clients and the program.
@@ -103,6 +109,20 @@ pub(super) static TABLE: &[Row] = &[
         example: Example::Default,
         set: Set::One(|draft, text| put(&mut draft.telemetry.log, value::word(text, &LOG_FORMATS))),
         show: |settings| value::show_word(&settings.telemetry.log, &LOG_FORMATS),
+    },
+    Row {
+        key: "log_level",
+        doc: "What is logged: this, and what is worse.",
+        expects: "one of error, warn, info, debug",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.telemetry.log_level,
+                value::word(text, &LOG_LEVELS),
+            )
+        }),
+        show: |settings| value::show_word(&settings.telemetry.log_level, &LOG_LEVELS),
     },
     Row {
         key: "drain",

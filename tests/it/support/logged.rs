@@ -18,6 +18,7 @@ pub struct Program {
     pub file: PathBuf,
     log: Receiver<String>,
     seen: Vec<String>,
+    all: Vec<String>,
     pub listen: SocketAddr,
     pub http: SocketAddr,
     _dir: TempDir,
@@ -46,13 +47,10 @@ impl Program {
             file,
             log,
             seen: Vec::new(),
+            all: Vec::new(),
             listen: anywhere,
             http: anywhere,
             _dir: dir,
-        };
-        let address = |line: &str| {
-            let text = line.rsplit(' ').next().expect("a word");
-            text.trim().parse().expect("an address")
         };
         let listening = program.await_line("listening on ");
         program.listen = address(&listening);
@@ -68,10 +66,23 @@ impl Program {
                 return self.seen.remove(at);
             }
             match self.log.recv_timeout(PATIENCE) {
-                Ok(line) => self.seen.push(line),
+                Ok(line) => {
+                    self.all.push(line.clone());
+                    self.seen.push(line);
+                }
                 Err(error) => panic!("no {part:?} in the log, {error}: {:?}", self.seen),
             }
         }
+    }
+
+    /// Every line so far; where the program has ended, every line.
+    pub fn lines(&mut self) -> Vec<String> {
+        // What has been written a moment ago may not have come: the pipe's end is waited for where it is near.
+        while let Ok(line) = self.log.recv_timeout(std::time::Duration::from_millis(100)) {
+            self.all.push(line.clone());
+            self.seen.push(line);
+        }
+        self.all.clone()
     }
 
     pub fn write(&self, server: &RedisServer, more: &str) {
@@ -136,4 +147,12 @@ fn follow(stderr: ChildStderr) -> Receiver<String> {
         }
     });
     log
+}
+
+/// The address behind the first ` on ` of a line of either form.
+pub fn address(line: &str) -> SocketAddr {
+    let (_, text) = line.split_once(" on ").expect("an address");
+    let foreign = |char: char| !(char.is_ascii_hexdigit() || ".:[]".contains(char));
+    let end = text.find(foreign).unwrap_or(text.len());
+    text[..end].parse().expect("an address")
 }
