@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::admin::{Admin, Facts, Task};
+use crate::command::told;
 use crate::config::reload::needing_restart;
 use crate::config::{Failure, Settings, describe};
 use crate::downstream::Downstream;
@@ -19,11 +20,14 @@ use crate::l1::keyspace::Counters;
 use crate::proxy::control::{Control, Fleet};
 use crate::proxy::fleet::Member;
 use crate::telemetry::clock::now_ms;
+use crate::telemetry::traces::export::{self, Exporter};
+use crate::telemetry::traces::{About, Traces};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 use crate::upstream::private::PrivateServer;
-use crate::upstream::settings::Choice;
+use crate::upstream::settings::{Address, Choice, Endpoint};
+use crate::upstream::tls;
 
 /// Why nearside did not start, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,9 @@ pub struct Running {
     lanes: Arc<Lanes>,
     l1: Arc<L1>,
     drain_timeout: Duration,
+    traces: Option<Arc<Traces>>,
+    // Behind whatever has spans to tell.
+    exporter: Option<Exporter>,
     // Last, so that it ends after the sessions.
     _private: Option<PrivateServer>,
 }
@@ -65,7 +72,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         }
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
-    let telemetry = Telemetry::new(&settings.telemetry);
+    let (traces, exporter) = traces(&settings.telemetry, &endpoint)?.unzip();
+    let telemetry = Telemetry::with_traces(&settings.telemetry, traces.clone());
     let lanes = Lanes::new(
         endpoint,
         settings.lane.clone(),
@@ -107,6 +115,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         ending: (downstream.ending(), settings.downstream.drain),
         pulse: downstream.pulse(),
         ready_requires_upstream: settings.admin.ready_requires_upstream,
+        traces: traces.clone(),
     };
     let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
     if let Some(member) = member {
@@ -120,8 +129,31 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         lanes,
         l1,
         drain_timeout,
+        traces,
+        exporter,
         _private: private,
     })
+}
+
+/// What takes spans in, and what sends them, where traces are on.
+fn traces(
+    settings: &telemetry::settings::Settings,
+    upstream: &Endpoint,
+) -> Result<Option<(Arc<Traces>, Exporter)>, StartError> {
+    let settings = &settings.traces;
+    let about = About {
+        names: told::named,
+        server: match &upstream.address {
+            Address::Tcp { host, port } => (host.clone(), Some(*port)),
+            Address::Unix(path) => (path.display().to_string(), None),
+        },
+    };
+    let speaks_tls = settings.endpoint.as_ref().is_some_and(|one| one.is_tls());
+    let tls = || match speaks_tls {
+        true => tls::client(settings.ca_file.as_deref(), "tracing.ca_file"),
+        false => tls::unused(),
+    };
+    export::start(settings, about, tls).map_err(StartError)
 }
 
 impl Running {
@@ -200,6 +232,12 @@ impl Running {
         ]
     }
 
+    /// Where spans go, if they go anywhere.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<Traces>> {
+        self.traces.as_ref()
+    }
+
     /// What changes L1's mode.
     #[must_use]
     pub fn switch(&self) -> Switch {
@@ -231,6 +269,9 @@ impl Running {
         if left > 0 {
             tracing::warn!(sessions = left, "these sessions were cut off");
         }
+        // Its last requests have spans too.
+        drop(self.admin);
+        drop(self.exporter);
     }
 }
 

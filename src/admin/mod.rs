@@ -7,6 +7,7 @@ mod probes;
 mod problem;
 mod quit;
 pub mod settings;
+mod traced;
 mod upstreams;
 pub mod wait;
 
@@ -28,6 +29,7 @@ use crate::downstream::pulse::Pulse;
 use crate::downstream::settings::Drain;
 use crate::downstream::switch::Switch;
 use crate::proxy::control::Control;
+use crate::telemetry::traces::Traces;
 use crate::upstream::lanes::Lanes;
 use settings::Settings;
 
@@ -51,6 +53,8 @@ pub struct Facts {
     pub pulse: Pulse,
     /// Readiness waits for a lane.
     pub ready_requires_upstream: bool,
+    /// Where the spans of requests go.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// What runs on the side port's runtime beside it, for as long as it runs.
@@ -155,12 +159,13 @@ async fn serve(
 /// What only the pod itself reaches.
 fn all_routes(facts: &Arc<Facts>) -> Router {
     let config = Arc::clone(facts);
-    public_routes(facts)
-        .route("/config", get(|| async move { (config.config)() }))
-        .merge(cache::routes(&facts.control))
+    let orders = cache::routes(&facts.control)
         .merge(mode::routes(facts))
         .merge(upstreams::routes(&facts.lanes))
-        .merge(quit::routes(facts))
+        .merge(quit::routes(facts));
+    public_routes(facts)
+        .route("/config", get(|| async move { (config.config)() }))
+        .merge(traced::layer(orders, facts.traces.as_ref()))
 }
 
 /// What anybody may see.

@@ -11,10 +11,11 @@
 //! | the clock | `clock` |
 //! | durations by command and route | `durations` |
 //! | what is told of one operation | `operation` |
+//! | traces, and metrics over OTLP | `traces` |
 //! | every metric's name | `names` |
 //!
 //! Locks and atomics: a recorder's atomics have one writer, its thread, and are read at any time; the list of recorders has
-//! a mutex, taken when a session begins and at a scrape.
+//! a mutex, taken when a session begins and at a scrape. What traces share is told in their own header.
 
 use std::sync::Arc;
 
@@ -23,11 +24,13 @@ pub mod durations;
 pub mod names;
 pub mod operation;
 pub mod settings;
+pub mod traces;
 
 use clock::micros;
 use durations::{Recorder, Recorders};
 use operation::Operation;
 use settings::{LogFormat, Settings};
+use traces::Traces;
 
 /// Starts the log on standard error. A second call changes nothing.
 pub fn start_log(settings: &Settings) {
@@ -49,17 +52,33 @@ pub struct Telemetry {
     pub recorders: Recorders,
     /// An operation that takes so long, in microseconds, is told of.
     slow: u64,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Telemetry {
-    /// As the operator has it.
+    /// As the operator has it, without traces.
     #[must_use]
     pub fn new(settings: &Settings) -> Arc<Self> {
+        Self::with_traces(settings, None)
+    }
+
+    /// As the operator has it; `traces` are those that [`traces::export::start`] makes.
+    #[must_use]
+    pub fn with_traces(settings: &Settings, traces: Option<Arc<Traces>>) -> Arc<Self> {
+        let slow = settings.slow_threshold.map_or(u64::MAX, micros);
+        let traced = traces.as_ref().map_or(u64::MAX, |traces| traces.slow());
         Arc::new(Self {
             settings: settings.clone(),
             recorders: Recorders::default(),
-            slow: settings.slow_threshold.map_or(u64::MAX, micros),
+            slow: slow.min(traced),
+            traces,
         })
+    }
+
+    /// Where spans go; `None` where nobody takes them.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<Traces>> {
+        self.traces.as_ref()
     }
 
     /// Where the thread that asks records durations; `None` where metrics are off.
@@ -78,23 +97,27 @@ impl Telemetry {
     /// Whether it wants to hear of operations that failed.
     #[must_use]
     pub fn wants_failed(&self) -> bool {
-        false
+        self.traces.is_some()
     }
 
-    /// One in so many operations is to be told of whatever becomes of it; 0 for none.
+    /// The share of operations, from 0 to 1, that is to be told of whatever becomes of them.
     #[must_use]
     pub fn drawn_one_in(&self) -> f64 {
-        0.0
+        self.traces.as_ref().map_or(0.0, |traces| traces.ratio())
     }
 
     /// Whether keys may be told as they are.
     #[must_use]
     pub fn tells_keys(&self) -> bool {
-        false
+        self.traces
+            .as_ref()
+            .is_some_and(|traces| traces.tells_keys())
     }
 
     /// Takes an operation in. It does not wait, and allocates little.
     pub fn note(&self, operation: &Operation) {
-        let _ = operation;
+        if let Some(traces) = &self.traces {
+            traces.note(operation);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::traces;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -21,6 +23,8 @@ pub struct Settings {
     pub metrics: bool,
     /// Operations that take longer go to the slow log; `None` for none.
     pub slow_threshold: Option<Duration>,
+    /// Traces, and whatever goes the same way.
+    pub traces: traces::settings::Settings,
 }
 
 impl Default for Settings {
@@ -29,6 +33,7 @@ impl Default for Settings {
             log: LogFormat::default(),
             metrics: true,
             slow_threshold: Some(Duration::from_millis(10)),
+            traces: traces::settings::Settings::default(),
         }
     }
 }

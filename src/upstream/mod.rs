@@ -34,7 +34,7 @@ mod push;
 mod reader;
 pub mod settings;
 pub mod stream;
-mod tls;
+pub mod tls;
 mod touch;
 
 pub use pending::{
