@@ -17,6 +17,7 @@ mod stale;
 mod support;
 mod table;
 mod touch;
+mod traces;
 mod unreachable;
 mod upstream;
 mod wait;
