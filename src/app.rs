@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::admin::metrics::{Metrics, Sources};
+use crate::admin::metrics::{Metrics, Sources, exemplars};
 use crate::admin::{Admin, Facts, Task};
-use crate::command;
+use crate::command::{self, told};
 use crate::config::reload::needing_restart;
 use crate::config::{Failure, Settings, describe};
 use crate::downstream::Downstream;
@@ -22,12 +22,15 @@ use crate::proxy::control::{Control, Fleet};
 use crate::proxy::fleet::Member;
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::durations::{Durations, Route};
+use crate::telemetry::traces::export::{self, Exporter};
+use crate::telemetry::traces::{About, Traces};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::audit::{Auditor, Outcome};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 use crate::upstream::private::PrivateServer;
-use crate::upstream::settings::Choice;
+use crate::upstream::settings::{Address, Choice, Endpoint};
+use crate::upstream::tls;
 
 /// Why nearside did not start, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub struct Running {
     lanes: Arc<Lanes>,
     l1: Arc<L1>,
     drain_timeout: Duration,
+    traces: Option<Arc<Traces>>,
+    // Behind whatever has spans to tell.
+    exporter: Option<Exporter>,
     // Last, so that it ends after the sessions.
     _private: Option<PrivateServer>,
 }
@@ -65,7 +71,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         }
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
-    let telemetry = Telemetry::new(&settings.telemetry);
+    let (traces, exporter) = traces(&settings.telemetry, &endpoint)?.unzip();
+    let telemetry = Telemetry::with_traces(&settings.telemetry, traces.clone());
     let lanes = Lanes::new(
         endpoint,
         settings.lane.clone(),
@@ -111,15 +118,19 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         lanes: Arc::clone(&lanes),
         control: Arc::clone(&control),
         metrics: metrics.clone(),
-        exemplars: Box::new(|_, _, _| None),
+        exemplars: exemplars::of(traces.clone()),
         config: Box::new(config),
         switch: downstream.switch(),
         ending: (downstream.ending(), settings.downstream.drain),
         pulse: downstream.pulse(),
         ready_requires_upstream: settings.admin.ready_requires_upstream,
+        traces: traces.clone(),
     };
     let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
     if let Some(metrics) = metrics {
+        if let Some(traces) = &traces {
+            traces.gather_from(metrics.gatherer());
+        }
         tasks.push(Box::pin(metrics.follow()));
     }
     if let Some(member) = member {
@@ -133,8 +144,37 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         lanes,
         l1,
         drain_timeout,
+        traces,
+        exporter,
         _private: private,
     })
+}
+
+/// What takes spans in, and what sends them, where traces are on.
+fn traces(
+    settings: &telemetry::settings::Settings,
+    upstream: &Endpoint,
+) -> Result<Option<(Arc<Traces>, Exporter)>, StartError> {
+    let settings = &settings.traces;
+    let about = About {
+        names: told::named,
+        server: match &upstream.address {
+            Address::Tcp { host, port } => (host.clone(), Some(*port)),
+            Address::Unix(path) => (path.display().to_string(), None),
+        },
+    };
+    let speaks_tls = settings
+        .endpoint
+        .as_ref()
+        .is_some_and(super::telemetry::traces::settings::Endpoint::is_tls);
+    let tls = || {
+        if speaks_tls {
+            tls::client(settings.ca_file.as_deref(), "tracing.ca_file")
+        } else {
+            tls::unused()
+        }
+    };
+    export::start(settings, about, tls).map_err(StartError)
 }
 
 impl Running {
@@ -236,6 +276,12 @@ impl Running {
         self.lanes.auditor()
     }
 
+    /// Where spans go, if they go anywhere.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<Traces>> {
+        self.traces.as_ref()
+    }
+
     /// What changes L1's mode.
     #[must_use]
     pub fn switch(&self) -> Switch {
@@ -267,6 +313,9 @@ impl Running {
         if left > 0 {
             tracing::warn!(sessions = left, "these sessions were cut off");
         }
+        // Its last requests have spans too.
+        drop(self.admin);
+        drop(self.exporter);
     }
 }
 

@@ -35,6 +35,7 @@ use crate::upstream::statistics::Statistics;
 use negotiation::wants_openmetrics;
 use ratio::Reads;
 
+pub mod exemplars;
 mod gather;
 mod negotiation;
 mod ratio;

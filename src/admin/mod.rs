@@ -8,6 +8,7 @@ mod problem;
 mod quit;
 pub mod settings;
 mod slow_log;
+mod traced;
 mod upstreams;
 pub mod wait;
 
@@ -30,6 +31,7 @@ use crate::downstream::settings::Drain;
 use crate::downstream::switch::Switch;
 use crate::proxy::control::Control;
 use crate::telemetry::openmetrics::Exemplars;
+use crate::telemetry::traces::Traces;
 use crate::upstream::lanes::Lanes;
 use metrics::Metrics;
 use settings::Settings;
@@ -54,6 +56,8 @@ pub struct Facts {
     pub pulse: Pulse,
     /// Readiness waits for a lane.
     pub ready_requires_upstream: bool,
+    /// Where the spans of requests go.
+    pub traces: Option<Arc<Traces>>,
 }
 
 /// What runs on the side port's runtime beside it, for as long as it runs.
@@ -158,14 +162,15 @@ async fn serve(
 /// What only the pod itself reaches.
 fn all_routes(facts: &Arc<Facts>) -> Router {
     let config = Arc::clone(facts);
-    public_routes(facts)
-        .route("/config", get(|| async move { (config.config)() }))
-        .merge(metrics::catalogue())
-        .merge(cache::routes(&facts.control))
+    let orders = cache::routes(&facts.control)
         .merge(mode::routes(facts))
         .merge(upstreams::routes(&facts.lanes))
         .merge(quit::routes(facts))
-        .merge(slow_log::routes(&facts.lanes))
+        .merge(slow_log::routes(&facts.lanes));
+    public_routes(facts)
+        .route("/config", get(|| async move { (config.config)() }))
+        .merge(metrics::catalogue())
+        .merge(traced::layer(orders, facts.traces.as_ref()))
 }
 
 /// What anybody may see.

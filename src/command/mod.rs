@@ -18,6 +18,7 @@ mod index;
 mod keys;
 pub mod learned;
 mod table;
+pub mod told;
 
 pub use blocks::Blocks;
 pub use index::find;

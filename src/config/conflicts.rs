@@ -18,6 +18,7 @@ pub(super) fn check(draft: &Draft) -> Result<(), Failure> {
     upstream_is_another(draft)?;
     password_is_given_once(draft)?;
     tls_is_asked_for(draft)?;
+    receiver_speaks_tls(draft)?;
     idleness_can_be_told(draft)?;
     upstream_can_be_told(draft)?;
     entry_fits(draft)?;
@@ -75,6 +76,20 @@ fn tls_is_asked_for(draft: &Draft) -> Result<(), Failure> {
         (None, Some(_)) => Err(says(draft, "tls.key_file", "needs tls.cert_file too")),
         _ => Ok(()),
     }
+}
+
+/// Authorities have a receiver of traces that shows a certificate.
+fn receiver_speaks_tls(draft: &Draft) -> Result<(), Failure> {
+    let traces = &draft.telemetry.traces;
+    let speaks = traces
+        .endpoint
+        .as_ref()
+        .is_none_or(super::super::telemetry::traces::settings::Endpoint::is_tls);
+    if traces.ca_file.is_some() && !speaks {
+        let what = "is given, but tracing.endpoint does not ask for TLS; use https://";
+        return Err(says(draft, "tracing.ca_file", what));
+    }
+    Ok(())
 }
 
 /// Where nobody looks at the bytes, nobody knows what a silent client waits for.

@@ -49,6 +49,9 @@ fn given(name: String, value: &OsStr) -> Result<Given, Failure> {
         )));
     };
     let origin = Origin::Environment(name);
+    if row.is_for_the_file() {
+        return Err(origin.says(row.key, "is set in the file alone"));
+    }
     let Some(text) = value.to_str() else {
         return Err(origin.says(row.key, "the value is not UTF-8"));
     };

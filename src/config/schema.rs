@@ -9,6 +9,7 @@ pub(super) mod keyspace;
 mod l1;
 mod metrics;
 mod program;
+mod tracing;
 mod upstream;
 
 /// One key.
@@ -72,6 +73,7 @@ pub(super) enum Example {
 pub(super) const DURATION: &str = "a duration such as 250ms, 2s or 1m, at most 24h";
 const DURATION_ABOVE_ZERO: &str = "a duration above 0 such as 250ms, 2s or 1m, at most 24h";
 const SIZE: &str = "a size above 0 such as 256KiB, 64MiB, 1GiB or a number of bytes";
+const SHARE: &str = "a share from 0 to 1 such as 0.01, with six decimals at most";
 const SHARE_ABOVE_ZERO: &str = "a share above 0, at most 1, such as 0.5, with six decimals at most";
 
 const TRUTH: &str = "true or false";
@@ -105,12 +107,21 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         audit::TABLE,
         upstream::BREAKER,
         metrics::TABLE,
+        tracing::TABLE,
     ]
     .into_iter()
     .flatten()
 }
 
+/// The key that the environment, whose lists end at commas and which many can read, does not have.
+const FILE_ALONE: &str = "tracing.headers";
+
 impl Row {
+    /// Whether it can be set in the file alone.
+    pub(super) fn is_for_the_file(&self) -> bool {
+        self.key == FILE_ALONE
+    }
+
     /// `l1.mode` is `NEARSIDE_L1_MODE`.
     pub(super) fn variable(&self) -> String {
         format!("NEARSIDE_{}", self.key.replace('.', "_").to_uppercase())

@@ -18,9 +18,10 @@
 //! | how they are written for who asks for OpenMetrics | `openmetrics` |
 //! | what the kernel says of the process | `process` |
 //! | what was counted lately | `window` |
+//! | traces, and metrics over OTLP | `traces` |
 //!
 //! Locks and atomics: a recorder's atomics have one writer, its thread, and are read at any time; the list of recorders has
-//! a mutex, taken when a session begins and at a scrape.
+//! a mutex, taken when a session begins and at a scrape. What traces share is told in their own header.
 
 use std::sync::Arc;
 
@@ -35,12 +36,14 @@ pub mod operation;
 pub mod process;
 pub mod settings;
 pub mod slow_log;
+pub mod traces;
 pub mod window;
 
 use durations::{Recorder, Recorders};
 use operation::Operation;
 use settings::Settings;
 use slow_log::SlowLog;
+use traces::Traces;
 
 /// What the rooms of a process tell of their work.
 #[derive(Debug)]
@@ -52,19 +55,34 @@ pub struct Telemetry {
     pub slow_log: SlowLog,
     /// An operation that takes so long, in microseconds, is told of.
     slow: u64,
+    traces: Option<Arc<Traces>>,
 }
 
 impl Telemetry {
-    /// As the operator has it.
+    /// As the operator has it, without traces.
     #[must_use]
     pub fn new(settings: &Settings) -> Arc<Self> {
+        Self::with_traces(settings, None)
+    }
+
+    /// As the operator has it; `traces` are those that [`traces::export::start`] makes.
+    #[must_use]
+    pub fn with_traces(settings: &Settings, traces: Option<Arc<Traces>>) -> Arc<Self> {
         let slow_log = SlowLog::new(&settings.slow_log);
+        let slow = traces.as_ref().map_or(u64::MAX, |traces| traces.slow());
         Arc::new(Self {
             settings: settings.clone(),
             recorders: Recorders::default(),
-            slow: slow_log.threshold(),
+            slow: slow_log.threshold().min(slow),
             slow_log,
+            traces,
         })
+    }
+
+    /// Where spans go; `None` where nobody takes them.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Arc<Traces>> {
+        self.traces.as_ref()
     }
 
     /// Where the thread that asks records durations; `None` where metrics are off.
@@ -83,23 +101,28 @@ impl Telemetry {
     /// Whether it wants to hear of operations that failed.
     #[must_use]
     pub fn wants_failed(&self) -> bool {
-        self.settings.metrics
+        self.settings.metrics || self.traces.is_some()
     }
 
     /// The share of operations, from 0 to 1, that are told of whatever becomes of them.
     #[must_use]
     pub fn drawn_share(&self) -> f64 {
-        0.0
+        self.traces.as_ref().map_or(0.0, |traces| traces.ratio())
     }
 
     /// Whether keys may be told as they are.
     #[must_use]
     pub fn tells_keys(&self) -> bool {
-        false
+        self.traces
+            .as_ref()
+            .is_some_and(|traces| traces.tells_keys())
     }
 
     /// Takes an operation in. It does not wait, and allocates little.
     pub fn note(&self, operation: &Operation) {
         self.slow_log.note(operation);
+        if let Some(traces) = &self.traces {
+            traces.note(operation);
+        }
     }
 }

@@ -84,3 +84,9 @@ pub const PROCESS_MAX_FDS: &str = "process_max_fds";
 pub const PROCESS_START: &str = "process_start_time_seconds";
 /// Its threads.
 pub const PROCESS_THREADS: &str = "process_threads";
+/// Operations that were to be sent to a receiver of traces.
+pub const TRACES_SAMPLED: &str = "nearside_traces_sampled_total";
+/// Those that it took.
+pub const TRACES_EXPORTED: &str = "nearside_traces_exported_total";
+/// Those that it did not get, or did not take, by reason.
+pub const TRACES_DROPPED: &str = "nearside_traces_dropped_total";

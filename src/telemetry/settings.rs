@@ -1,6 +1,6 @@
 //! What an operator can set about the log, the metrics and what is told of single operations.
 
-use super::slow_log;
+use super::{slow_log, traces};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +48,8 @@ pub struct Settings {
     pub metrics: bool,
     /// Operations that took long.
     pub slow_log: slow_log::Settings,
+    /// Traces, and whatever goes the same way.
+    pub traces: traces::settings::Settings,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             log_level: LogLevel::default(),
             metrics: true,
             slow_log: slow_log::Settings::default(),
+            traces: traces::settings::Settings::default(),
         }
     }
 }

@@ -37,7 +37,7 @@ mod reader;
 pub mod settings;
 pub mod statistics;
 pub mod stream;
-mod tls;
+pub mod tls;
 mod touch;
 
 pub use pending::{

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::settings::Tls;
@@ -32,25 +33,7 @@ impl std::fmt::Debug for Connector {
 /// # Errors
 /// One line on which file or name is wrong, and how.
 pub fn connector(tls: &Tls, host: &str) -> Result<Connector, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &tls.ca_file {
-        for certificate in certificates(path)? {
-            let added = roots.add(certificate);
-            added.map_err(|error| wrong(path, &error.to_string()))?;
-        }
-    } else {
-        let found = rustls_native_certs::load_native_certs();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
-            let what = "no certificate authorities are installed on this system; give tls.ca_file";
-            return Err(what.to_owned());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
+    let builder = builder(roots(tls.ca_file.as_deref(), "tls.ca_file")?)?;
     let config = match (&tls.cert_file, &tls.key_file) {
         (Some(certificate), Some(key)) => {
             let read = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
@@ -68,6 +51,50 @@ pub fn connector(tls: &Tls, host: &str) -> Result<Connector, String> {
         .map_err(|_| format!("{name:?} is not a name that a certificate can have"))?;
     let connector = TlsConnector::from(Arc::new(config));
     Ok(Connector { connector, name })
+}
+
+/// What another client of nearside's is made with that trusts the authorities in `ca_file`, or the system's where there is
+/// none; `key` is what the operator sets that file with.
+///
+/// # Errors
+/// One line on which file is wrong, and how.
+pub fn client(ca_file: Option<&Path>, key: &str) -> Result<ClientConfig, String> {
+    Ok(builder(roots(ca_file, key)?)?.with_no_client_auth())
+}
+
+/// The same for a client that speaks no TLS and has to be given something: it trusts nobody.
+///
+/// # Errors
+/// One line on what the library refuses.
+pub fn unused() -> Result<ClientConfig, String> {
+    Ok(builder(RootCertStore::empty())?.with_no_client_auth())
+}
+
+fn roots(ca_file: Option<&Path>, key: &str) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = ca_file {
+        for certificate in certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| wrong(path, &error.to_string()))?;
+        }
+    } else {
+        let found = rustls_native_certs::load_native_certs();
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            return Err(format!(
+                "no certificate authorities are installed on this system; give {key}"
+            ));
+        }
+    }
+    Ok(roots)
+}
+
+fn builder(roots: RootCertStore) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(roots))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

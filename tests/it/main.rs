@@ -22,6 +22,7 @@ mod support;
 mod table;
 mod telling;
 mod touch;
+mod traces;
 mod unreachable;
 mod upstream;
 mod wait;

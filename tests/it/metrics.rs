@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nearside::config::Settings;
 use nearside::l1::settings::Keyspace;
+use nearside::telemetry::traces::settings::Protocol;
 use serde_json::Value as Json;
 
 use crate::control::http::{ask, exchange, exchange_with};
@@ -13,6 +14,7 @@ use crate::support::client::Client;
 use crate::support::eventually;
 use crate::support::logged::Program;
 use crate::support::nearside::Nearside;
+use crate::support::otlp::Receiver;
 use crate::support::redis::RedisServer;
 use crate::support::resp::Value;
 
@@ -66,7 +68,10 @@ fn shown(http: SocketAddr) -> BTreeSet<String> {
 #[test]
 fn the_catalogue_and_what_is_shown_are_the_same() {
     let server = RedisServer::start(&[]);
-    let (near, http) = start(&server, |_| {});
+    let receiver = Receiver::start(Protocol::Grpc);
+    let (near, http) = start(&server, |settings| {
+        settings.telemetry.traces.endpoint = receiver.endpoint();
+    });
     let answer = ask(http, "GET", "/v1/metrics/catalogue", "");
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("content-type: application/json"));

@@ -12,6 +12,7 @@ use crate::l1::L1;
 use crate::l1::keyspace::{Counters, Missed, Refusal};
 use crate::telemetry::durations::Recorders;
 use crate::telemetry::families::{Families, float};
+use crate::telemetry::traces::tally::{Reason, Tally};
 use crate::telemetry::{names, process};
 use crate::upstream::audit::{Auditor, Outcome};
 use crate::upstream::breaker::Position;
@@ -36,6 +37,9 @@ pub(super) fn all(metrics: &Metrics, now: u64) -> Vec<MetricFamily> {
     self::lanes(lanes, now, &mut to);
     connections(metrics, &node, now, &mut to);
     breaker(lanes.node(), &node, &mut to);
+    if let Some(traces) = lanes.telemetry().traces() {
+        self::traces(traces.tally(), &mut to);
+    }
     let build = [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH];
     to.count(names::BUILD_INFO, &build, 1);
     process::gather(&mut to);
@@ -96,6 +100,15 @@ fn keyspace(name: &str, counters: &Counters, to: &mut Families) {
         to.count(names::SHADOW, &[name, outcome], read(counter));
     }
     to.count(names::INCOHERENT, &[name], read(&counters.incoherent));
+}
+
+fn traces(tally: &Tally, to: &mut Families) {
+    to.count(names::TRACES_SAMPLED, &[], tally.sampled());
+    to.count(names::TRACES_EXPORTED, &[], tally.exported());
+    for reason in Reason::ALL {
+        let dropped = tally.dropped(reason);
+        to.count(names::TRACES_DROPPED, &[reason.as_str()], dropped);
+    }
 }
 
 fn audits(auditor: &Auditor, to: &mut Families) {

@@ -30,6 +30,16 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
     }
 }
 
+/// When there is nothing to tell of traces.
+const NO_TRACES: Option<&str> = Some("where `tracing.endpoint` is not set");
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        kind: Kind::Counter,
+        ..gauge(name, help)
+    }
+}
+
 const fn of_node(name: &'static str, kind: Kind, help: &'static str) -> Metric {
     Metric {
         kind,
@@ -221,6 +231,35 @@ pub(super) const TABLE: &[Metric] = &[
             },
         ],
         ..gauge(names::BUILD_INFO, "1, with what runs here in its labels.")
+    },
+    Metric {
+        absent: NO_TRACES,
+        ..counter(
+            names::TRACES_SAMPLED,
+            "Operations that were to be sent to a receiver of traces.",
+        )
+    },
+    Metric {
+        absent: NO_TRACES,
+        ..counter(names::TRACES_EXPORTED, "Operations that the receiver took.")
+    },
+    Metric {
+        labels: &[Dimension {
+            name: "reason",
+            meaning: "`queue_full`: more were sampled than could be sent; `unreachable`: the receiver could not be reached in time, or did not answer in time; `refused`: it refused the whole request; `rejected`: it took the request and refused a part of it; `shutdown`: nearside ended before",
+            values: &[
+                "queue_full",
+                "unreachable",
+                "refused",
+                "rejected",
+                "shutdown",
+            ],
+        }],
+        absent: NO_TRACES,
+        ..counter(
+            names::TRACES_DROPPED,
+            "Operations that the receiver of traces did not get, or did not take.",
+        )
     },
     Metric {
         kind: Kind::Counter,

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod logged;
 pub mod nearside;
+pub mod otlp;
 pub mod program;
 pub mod redis;
 pub mod relay;
