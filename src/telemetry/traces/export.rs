@@ -228,7 +228,7 @@ impl Carrier {
         };
         let signal = self.signal.as_str();
         let lost = self.lost.get_or_insert_with(|| {
-            tracing::warn!(reason = reason.as_str(), "{signal} do not arrive: {why}");
+            tracing::warn!(signal, reason = reason.as_str(), error = %why, "the receiver of traces does not take them");
             0
         });
         *lost += operations;
@@ -268,14 +268,16 @@ impl Carrier {
     fn tell_taken(&mut self, taken: &Taken) {
         let signal = self.signal.as_str();
         if let Some(lost) = self.lost.take() {
-            tracing::info!(lost, "{signal} arrive again");
+            tracing::info!(signal, lost, "the receiver of traces takes them again");
         }
         let rejects = taken.rejected > 0;
         if rejects && !self.rejects {
             let message = &taken.message;
             tracing::warn!(
+                signal,
                 rejected = taken.rejected,
-                "{signal} are refused in part: {message}"
+                error = %message,
+                "the receiver of traces refuses a part"
             );
         }
         self.rejects = rejects;
