@@ -1,4 +1,4 @@
-//! `/v1/cache/*`: invalidation by hand, statistics, hot keys.
+//! `/v1/cache/*`: invalidation by hand, statistics, hot keys, big keys.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use serde::Deserialize;
 use super::problem::Problem;
 use crate::l1::hot::COUNTED;
 use crate::proxy::control::tree::Tree;
-use crate::proxy::control::{Control, NO_FLEET, Scope, Target, statistics};
+use crate::proxy::control::{Control, NO_FLEET, Scope, Target, slow_log, statistics};
+use crate::telemetry::big_keys::KEPT;
 use crate::telemetry::clock::now_ms;
 
 /// Hot keys that are told where no number is given.
@@ -22,11 +23,16 @@ const HOT_KEYS: usize = 20;
 
 /// The routes.
 pub(super) fn routes(control: &Arc<Control>) -> Router {
-    let [invalidating, counting, sampling] = [(); 3].map(|()| Arc::clone(control));
+    let [invalidating, counting, sampling, sizing] = [(); 4].map(|()| Arc::clone(control));
     let invalidate = move |body| async move { invalidate(&invalidating, body).await };
     let stats = move || async move { json(&statistics::of(counting.lanes(), now_ms())) };
     let hot_keys = move |uri: Uri| async move { hot_keys(&sampling, &uri) };
+    let big_keys = move |uri: Uri| async move { big_keys(&sizing, &uri) };
     Router::new()
+        .route(
+            "/v1/cache/bigkeys",
+            get(big_keys).fallback(|| async { Problem::method("GET, HEAD") }),
+        )
         .route(
             "/v1/cache/invalidate",
             post(invalidate).fallback(|| async { Problem::method("POST") }),
@@ -148,7 +154,17 @@ fn asked(body: &[u8]) -> Result<(Target, Scope), Problem> {
 }
 
 fn hot_keys(control: &Control, uri: &Uri) -> Result<Response, Problem> {
-    let most = 2 * COUNTED;
+    let count = count(uri, 2 * COUNTED)?;
+    Ok(json(&statistics::hot_keys(control.l1(), count, now_ms())))
+}
+
+fn big_keys(control: &Control, uri: &Uri) -> Result<Response, Problem> {
+    let keys = &control.lanes().telemetry().big_keys;
+    Ok(json(&slow_log::big_keys(keys, count(uri, KEPT)?)))
+}
+
+/// How many keys are asked for, of so many at most.
+fn count(uri: &Uri, most: usize) -> Result<usize, Problem> {
     let right = |count: &usize| (1..=most).contains(count);
     let mut count = HOT_KEYS;
     for pair in uri.query().unwrap_or_default().split('&') {
@@ -168,7 +184,7 @@ fn hot_keys(control: &Control, uri: &Uri) -> Result<Response, Problem> {
             }
         }
     }
-    Ok(json(&statistics::hot_keys(control.l1(), count, now_ms())))
+    Ok(count)
 }
 
 #[cfg(test)]

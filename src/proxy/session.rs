@@ -48,6 +48,7 @@ use crate::l1::{L1, Rule};
 use crate::resp::frame::FrameWalker;
 use crate::resp::request::RequestScanner;
 use crate::telemetry::clock::{millis, now_ms, now_us};
+use crate::telemetry::durations::Label;
 use crate::upstream::buffers::Share;
 use crate::upstream::flights::Flight;
 use crate::upstream::identity::LaneKey;
@@ -197,6 +198,8 @@ pub struct Session<S> {
     /// When what the client sent last was read, in microseconds of the boot clock.
     arrived: u64,
     tally: Tally,
+    /// The key of the newest read that went over the own connection because its reply is large, and its command.
+    large: Option<(Vec<u8>, Label)>,
     /// Key space of a cacheable read that is about to be sent.
     missed: u8,
     sampler: Sampler,
@@ -302,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             now_us: now * 1000,
             arrived: now * 1000,
             tally: Tally::default(),
+            large: None,
             missed: NO_KEYSPACE,
             sampler: Sampler::new(id),
             attention: Attention::new(id, shares),
@@ -404,7 +408,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let idle = !progress && self.own.is_none() && self.deferred.is_empty();
         if !idle || !self.input.is_empty() || self.telling.has_news() {
             self.look_at_clock();
-            self.telling.record(self.now_us);
+            self.tell();
         }
         progress |= self.poll_own(cx);
         self.serve_deferred();

@@ -13,6 +13,7 @@
 //! | the log, and how often it repeats itself | `log` |
 //! | what is told of one operation | `operation` |
 //! | the operations that took long | `slow_log` |
+//! | the keys with the largest replies | `big_keys` |
 //! | every metric's name, and what it means | `names`, `catalogue` |
 //! | metrics as they are handed on | `families` |
 //! | how they are written for who asks for OpenMetrics | `openmetrics` |
@@ -25,6 +26,7 @@
 
 use std::sync::Arc;
 
+pub mod big_keys;
 pub mod catalogue;
 pub mod clock;
 pub mod durations;
@@ -39,6 +41,7 @@ pub mod slow_log;
 pub mod traces;
 pub mod window;
 
+use big_keys::BigKeys;
 use durations::{Recorder, Recorders};
 use operation::Operation;
 use settings::Settings;
@@ -53,6 +56,8 @@ pub struct Telemetry {
     pub recorders: Recorders,
     /// Operations that took long.
     pub slow_log: SlowLog,
+    /// Keys with the largest replies.
+    pub big_keys: BigKeys,
     /// An operation that takes so long, in microseconds, is told of.
     slow: u64,
     traces: Option<Arc<Traces>>,
@@ -75,6 +80,7 @@ impl Telemetry {
             recorders: Recorders::default(),
             slow: slow_log.threshold().min(slow),
             slow_log,
+            big_keys: BigKeys::default(),
             traces,
         })
     }

@@ -156,3 +156,44 @@ fn only_so_many_are_kept_and_the_rest_is_refused_as_redis_does() {
     let (_, body) = exchange(http, "DELETE", "/v1/slowlog", "");
     assert!(body.contains("\"forgotten\""), "{body}");
 }
+
+#[test]
+fn big_keys_are_known_by_name_where_the_session_has_it_at_hand() {
+    let server = RedisServer::start(&[]);
+    let near = start(&server, |settings| settings.lane.large_reply = 100_000);
+    let mut session = near.session();
+    for (key, size) in [("small", 100), ("big", 20_000), ("bigger", 50_000)] {
+        session.must(&["SET", key, &"v".repeat(size)]);
+    }
+    session.must(&["SET", "huge", &"v".repeat(300_000)]);
+    for _ in 0..2 {
+        for key in ["small", "big", "bigger", "huge"] {
+            session.must(&["GET", key]);
+        }
+    }
+    for n in 0..40 {
+        session.must(&["RPUSH", "list", &format!("{n:01000}")]);
+    }
+    session.must(&["LRANGE", "list", "0", "-1"]);
+    let told = session.must(&["NEARSIDE", "BIGKEYS", "9"]);
+    let told: Vec<(&str, &str, u64)> = told
+        .elements()
+        .iter()
+        .map(|one| (text(one, "key"), text(one, "command"), number(one, "bytes")))
+        .collect();
+    let names: Vec<(&str, &str)> = told.iter().map(|(key, name, _)| (*key, *name)).collect();
+    let expected = [
+        ("huge", "GET"),
+        ("bigger", "GET"),
+        ("list", "LRANGE"),
+        ("big", "GET"),
+    ];
+    assert_eq!(names, expected, "{told:?}");
+    assert!(told[0].2 >= 300_000 && told[1].2 >= 50_000);
+    assert!(session.call(&["NEARSIDE", "BIGKEYS", "0"]).is_error());
+    let http = near.running().http().expect("a side port");
+    let (_, body) = exchange(http, "GET", "/v1/cache/bigkeys?n=1", "");
+    assert!(body.contains(r#""key":"huge""#), "{body}");
+    let (head, _) = exchange(http, "GET", "/v1/cache/bigkeys?n=0", "");
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+}

@@ -39,6 +39,7 @@ pub const ROWS: &[Row] = &[
     row("HELLO", -1, "", NONE, Hello),
     // nearside's own: no server has it.
     row("NEARSIDE", -2, "", NONE, Nearside).subs(&[
+        row("NEARSIDE|BIGKEYS", -2, "", NONE, Nearside),
         row("NEARSIDE|EXPLAIN", -3, "", NONE, Nearside),
         row("NEARSIDE|HELP", 2, "", NONE, Nearside),
         row("NEARSIDE|HOTKEYS", -2, "", NONE, Nearside),

@@ -1,7 +1,8 @@
-//! What the slow log holds, as it is told.
+//! What the slow log holds, and which keys are big, as it is told.
 
 use super::tree::Tree;
 use crate::command;
+use crate::telemetry::big_keys::BigKeys;
 use crate::telemetry::operation::{Key, Operation, Upstream};
 use crate::telemetry::slow_log::SlowLog;
 
@@ -49,4 +50,20 @@ fn parts(operation: &Operation) -> (Option<u64>, Option<u64>) {
     };
     let waiting = sent.saturating_sub(operation.began);
     (Some(waiting), Some(answered.saturating_sub(sent)))
+}
+
+/// Up to `count` keys with the largest replies, the biggest first.
+#[must_use]
+pub fn big_keys(keys: &BigKeys, count: usize) -> Tree {
+    let biggest = keys.biggest(count).into_iter().map(|big| {
+        let name = command::by_label(big.label).map_or("other", |row| row.name);
+        let key = big.key.map_or(Tree::Null, |key| Tree::Bytes(key.into()));
+        Tree::map([
+            ("bytes", Tree::Number(big.bytes)),
+            ("command", Tree::text(name)),
+            ("key", key),
+            ("key_hash", Tree::Text(format!("{:016x}", big.hash))),
+        ])
+    });
+    Tree::List(biggest.collect())
 }

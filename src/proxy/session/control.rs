@@ -24,8 +24,10 @@ const HOT_KEYS: usize = 20;
 /// Operations that took long which are told where no number is given.
 const SLOW: usize = 10;
 
-const HELP: [&str; 29] = [
+const HELP: [&str; 31] = [
     "NEARSIDE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "BIGKEYS [<count>]",
+    "    Return the keys whose replies were the largest since the start.",
     "EXPLAIN <command> [<arg> ...]",
     "    Say where a command would go, which keys it names, and whether its reply",
     "    would be cached. Nothing is carried out.",
@@ -102,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             "NEARSIDE|UPSTREAMS" => upstreams::of(&self.lanes).write(&mut self.out, self.resp2),
             "NEARSIDE|HOTKEYS" => self.hot_keys(arg(2), args.len()),
+            "NEARSIDE|BIGKEYS" => self.big_keys(arg(2), args.len()),
             "NEARSIDE|SLOWLOG" => {
                 let words: Vec<&[u8]> = args[2..].iter().map(|at| &request[at.clone()]).collect();
                 self.slow_log(&words);
@@ -143,23 +146,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         refused.then_some("NOAUTH Authentication required.")
     }
 
-    fn hot_keys(&mut self, count: Option<&[u8]>, args: usize) {
-        let count = match count {
-            None => Some(HOT_KEYS),
-            Some(_) if args > 3 => {
-                let text = "ERR wrong number of arguments for 'nearside|hotkeys' command";
-                encode::error(&mut self.out, text);
-                return;
+    /// How many are asked for, where that is right; else it is said what is wrong.
+    fn count_asked(&mut self, name: &str, count: Option<&[u8]>, args: usize) -> Option<usize> {
+        let text = match count {
+            None => return Some(HOT_KEYS),
+            Some(_) if args > 3 => format!("ERR wrong number of arguments for '{name}' command"),
+            Some(text) => {
+                let count = parse_integer(text).and_then(|count| usize::try_from(count).ok());
+                if let Some(count) = count.filter(|&count| count > 0) {
+                    return Some(count);
+                }
+                "ERR count is not a whole number above 0".to_owned()
             }
-            Some(text) => parse_integer(text)
-                .and_then(|count| usize::try_from(count).ok())
-                .filter(|&count| count > 0),
         };
-        match count {
-            Some(count) => {
-                statistics::hot_keys(&self.l1, count, self.now).write(&mut self.out, self.resp2);
-            }
-            None => encode::error(&mut self.out, "ERR count is not a whole number above 0"),
+        encode::error(&mut self.out, &text);
+        None
+    }
+
+    fn hot_keys(&mut self, count: Option<&[u8]>, args: usize) {
+        if let Some(count) = self.count_asked("nearside|hotkeys", count, args) {
+            statistics::hot_keys(&self.l1, count, self.now).write(&mut self.out, self.resp2);
+        }
+    }
+
+    fn big_keys(&mut self, count: Option<&[u8]>, args: usize) {
+        if let Some(count) = self.count_asked("nearside|bigkeys", count, args) {
+            let keys = &self.lanes.telemetry().big_keys;
+            slow_log::big_keys(keys, count).write(&mut self.out, self.resp2);
         }
     }
 

@@ -7,6 +7,7 @@ use std::task::Context;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client::SCRATCH;
+use super::telling::key_of;
 use super::{OUTPUT_WINDOW, Session};
 use crate::l1::{Rule, Settling, Unsettled};
 use crate::proxy::own::Own;
@@ -174,7 +175,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             own.send(&request);
             own.asking = Some(self.telling.ask_at(self.now_us));
-            own.expect(Expect::Reply(Effect::default()), false);
+            self.large = key_of(&request);
+            let hash = self.large.as_ref().map(|(key, _)| self.l1.hash(key));
+            let expect = hash.map_or(Expect::Reply(Effect::default()), Expect::LargeRead);
+            own.expect(expect, false);
         }
     }
 
@@ -249,6 +253,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.settle(came.effects);
         }
         let small = self.lanes.settings().large_reply;
+        for &(hash, size) in &came.read {
+            let named = self.large.as_ref();
+            if let Some((key, label)) = named.filter(|(key, _)| self.l1.hash(key) == hash) {
+                let big_keys = &self.lanes.telemetry().big_keys;
+                big_keys.note(hash, Some(key), size as u64, *label);
+            }
+        }
         for (hash, _) in came.read.into_iter().filter(|(_, size)| *size <= small) {
             self.lanes.large.remove(hash);
         }

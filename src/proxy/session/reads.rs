@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::ahead::warm_keys;
 use super::attention::Drawn;
 use super::requests::ANSWERED;
-use super::telling::Ask;
+use super::telling::{Ask, key_of};
 use super::{Flow, Session};
 use crate::command::Row;
 use crate::l1::keyspace::Missed;
@@ -220,6 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             own.send(request);
             own.asking = Some(self.telling.ask_at(self.now_us));
             own.expect(Expect::LargeRead(hash), self.silent);
+            self.large = key_of(request);
         }
         Flow::Done
     }

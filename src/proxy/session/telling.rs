@@ -18,8 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
 use super::attention::Shares;
-use crate::command::Row;
+use crate::command::{self, Row};
+use crate::resp::request::{RequestScanner, Scanned};
 use crate::telemetry::Telemetry;
+use crate::telemetry::big_keys::BIG;
 use crate::telemetry::durations::{Label, Recorder, Route};
 use crate::telemetry::operation::{Context, Key, Operation, Upstream, Why};
 use crate::upstream::lanes::Lanes;
@@ -152,6 +154,8 @@ pub(super) struct Telling {
     /// The number of the newest one that is.
     recorded: u64,
     notes: Vec<Note>,
+    /// Replies that were big: their number, the key's hash, their size, and of which command.
+    pub(super) big: Vec<(u64, u64, u64, Label)>,
     /// What the client has said of the trace of its next command.
     pub(super) context: Option<Context>,
 }
@@ -183,6 +187,7 @@ impl Telling {
             taken: 0,
             recorded: 0,
             notes: Vec::new(),
+            big: Vec::new(),
             context: None,
         }
     }
@@ -531,6 +536,11 @@ impl Telling {
                 {
                     recorder.failed(label, Route::Lane);
                 }
+                if note.bytes >= BIG
+                    && let Some(hash) = note.key
+                {
+                    self.big.push((ordinal, hash, note.bytes, label));
+                }
                 operation.error = note.error;
                 operation.reply_bytes = note.bytes;
                 operation.upstream = note.upstream;
@@ -598,6 +608,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Records what was answered.
+    #[inline]
+    pub(super) fn tell(&mut self) {
+        self.telling.record(self.now_us);
+        if !self.telling.big.is_empty() {
+            self.tell_big();
+        }
+    }
+
+    /// Notes keys with big replies: that of the newest read by its name, for its request is kept.
+    #[cold]
+    fn tell_big(&mut self) {
+        let big_keys = &self.lanes.telemetry().big_keys;
+        for (ordinal, hash, bytes, label) in self.telling.big.drain(..) {
+            let newest = (ordinal == self.sent).then_some(&*self.repeat);
+            let named = newest.and_then(key_of);
+            let key = named.as_ref().map(|(key, _)| key.as_slice());
+            let key = key.filter(|key| self.l1.hash(key) == hash);
+            big_keys.note(hash, key, bytes, label);
+        }
+    }
+
     /// A key as it may be told.
     pub(super) fn key_to_tell(&self, key: &[u8]) -> Key {
         if self.telling.tells_keys {
@@ -619,4 +651,14 @@ pub(super) fn shares(lanes: &Lanes) -> Shares {
         traced: lanes.telemetry().drawn_share(),
         audited: lanes.auditor().share(),
     }
+}
+
+/// The first key that a request names, and its command.
+pub(super) fn key_of(request: &[u8]) -> Option<(Vec<u8>, Label)> {
+    let mut scanner = RequestScanner::default();
+    let whole = matches!(scanner.scan(request), Ok(Scanned::Request { .. }));
+    let args = scanner.args();
+    let row = command::of(request, args).filter(|_| whole)?;
+    let at = row.keys(request, args)?.next()?;
+    Some((request[args.get(at)?.clone()].to_vec(), row.label))
 }

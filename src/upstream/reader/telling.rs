@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::relay::Reply;
 use crate::telemetry::Telemetry;
+use crate::telemetry::big_keys::BIG;
 use crate::telemetry::durations::Recorder;
 use crate::telemetry::operation::Upstream;
 use crate::upstream::mailbox::{Mail, Note, first_word};
@@ -55,7 +56,8 @@ impl Telling {
         }
         self.count += 1;
         let fails = matches!(last[0], b'-' | b'!') && !reply.relayed || !reply.error.is_empty();
-        if pending.told || self.late || fails && self.fails {
+        let big = (reply.bytes + last.len()) as u64 >= BIG && pending.reads.is_some();
+        if pending.told || self.late || big || fails && self.fails {
             let error = if reply.error.is_empty() && fails {
                 last
             } else {

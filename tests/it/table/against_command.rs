@@ -27,8 +27,9 @@ const NEWER: &[(&str, &str)] = &[
 ];
 
 /// Rows for nearside's own commands, which no server has.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "NEARSIDE",
+    "NEARSIDE|BIGKEYS",
     "NEARSIDE|EXPLAIN",
     "NEARSIDE|HELP",
     "NEARSIDE|HOTKEYS",
