@@ -3,7 +3,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 BENCH_ROUNDS ?= 5
 
-.PHONY: run build test check fuzz bench bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset
+.PHONY: run build test check fuzz bench bench-telemetry bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
@@ -79,7 +79,7 @@ fuzz: linker ## The scanners and L1 against their models, FUZZ_SECONDS each.
 
 # BENCH_ENVOY=1 compares with Envoy too.
 ENVOY = $(if $(BENCH_ENVOY),.venv/envoy/bin/envoy)
-bench: bench-proxies bench-worse bench-fleet bench-outage bench-misses bench-sessions ## All that follow, one after the other.
+bench: bench-proxies bench-worse bench-fleet bench-outage bench-telemetry bench-misses bench-sessions ## All that follow, one after the other.
 
 bench-proxies: build $(ENVOY) ## redis-benchmark through nearside, other proxies, and straight to Redis, in turn.
 	@.ci/install redis-server redis-tools nutcracker haproxy python3
@@ -96,6 +96,10 @@ bench-fleet: build ## What sidecars cost the upstream, by their number, and how 
 bench-outage: build ## How clients are answered while the upstream is away, and what a flapping one leaves behind.
 	@.ci/install redis-server redis-tools python3
 	python3 benches/outage.py $(TARGET)/release/nearside
+
+bench-telemetry: build ## What metrics, traces and scrapes cost.
+	@.ci/install redis-server redis-tools python3
+	python3 benches/telemetry.py $(TARGET)/release/nearside 15
 
 # BEFORE=<another build of nearside>; without, it is the same with metrics off, on, and with traces.
 bench-instructions: build ## Instructions a request under callgrind, of this build and of another.

@@ -74,9 +74,9 @@ def redis():
     return Server("redis", port, ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""])
 
 
-def nearside(program, upstream, mode, admit="always", unix=None, under=(), settings=None):
+def nearside(program, upstream, mode, admit="always", unix=None, under=(), settings=None, http="off"):
     port = free_port()
-    command = [*under, program, "--listen", f"127.0.0.1:{port}", "--http", "off", "--workers", "1", "--l1", mode]
+    command = [*under, program, "--listen", f"127.0.0.1:{port}", "--http", http, "--workers", "1", "--l1", mode]
     if unix:
         command += ["--listen", f"unix:{unix}"]
     environment = os.environ | {"NEARSIDE_L1_ADMIT": admit, "NEARSIDE_L1_MAX_BYTES": "256MiB"}
