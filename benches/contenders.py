@@ -1,10 +1,13 @@
 """What is measured: nearside and the proxies that it is compared with, each with one worker, in front of one Redis."""
 
+import contextlib
+import http.server
 import json
 import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -129,3 +132,33 @@ def envoy(program, directory, upstream):
     file.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
     command = [program, "--config-path", str(file), "--concurrency", "1", "--disable-hot-restart"]
     return Server("Envoy", port, [*command, "--log-level", "off"])
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes traces over OTLP, and keeps none."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def receiver():
+    """Settings that send 1 % of the operations to a receiver, which is there as long as the block."""
+    Receiver.protocol_version = "HTTP/1.1"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield {
+                "NEARSIDE_TRACING_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+                "NEARSIDE_TRACING_PROTOCOL": "http",
+                "NEARSIDE_TRACING_RATIO": "0.01",
+                "NEARSIDE_TRACING_SLOW_THRESHOLD": "0s",
+            }
+        finally:
+            server.shutdown()

@@ -23,9 +23,9 @@ CASES = [
 ]
 
 
-OFF = {"NEARSIDE_METRICS_ENABLED": "false"}
-# What is sampled is counted and thrown away: nobody listens there.
-TRACED = {"NEARSIDE_TRACING_ENDPOINT": "http://127.0.0.1:9", "NEARSIDE_TRACING_RATIO": "0.01"}
+# Under callgrind everything takes long.
+ON = {"NEARSIDE_SLOW_LOG_THRESHOLD": "off"}
+OFF = ON | {"NEARSIDE_METRICS_ENABLED": "false"}
 
 
 def instructions(program, settings, upstream, mode, command, depth, requests, directory):
@@ -48,8 +48,10 @@ def main():
     if before:
         variants = {"instructions a request": (program, {}), "before": (before[0], {})}
     else:
-        variants = {"metrics off": (program, OFF), "metrics on": (program, {}), "and 1 % traced": (program, TRACED)}
-    with contenders.redis() as direct, tempfile.TemporaryDirectory() as directory:
+        variants = {"metrics off": (program, OFF), "metrics on": (program, ON)}
+    with contenders.redis() as direct, tempfile.TemporaryDirectory() as directory, contenders.receiver() as traced:
+        if not before:
+            variants["and 1 % traced"] = (program, ON | traced)
         print("| case |", " | ".join(variants), "| ratios |")
         print("|---|" + "---|" * (len(variants) + 1))
         for case, mode, command, depth in CASES:

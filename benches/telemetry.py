@@ -14,7 +14,7 @@ import urllib.request
 from contextlib import ExitStack
 
 import contenders
-from instructions import OFF, TRACED
+from instructions import OFF, ON
 
 KEYS = 1000
 REQUESTS = 400_000
@@ -36,8 +36,8 @@ def shown(values):
 
 def cost(program, pairs, mode, command):
     """CPU of one variant, of that of the one before it, pair by pair."""
-    variants = {"off": OFF, "on": {}, "traced": TRACED}
     with ExitStack() as stack:
+        variants = {"off": OFF, "on": ON, "traced": ON | stack.enter_context(contenders.receiver())}
         direct = stack.enter_context(contenders.redis())
         running = {
             name: stack.enter_context(contenders.nearside(program, direct.port, mode, settings=settings))

@@ -126,6 +126,20 @@ pub(super) static TABLE: &[Row] = &[
         show: |settings| value::show_word(&settings.telemetry.traces.keys, &KEYS),
     },
     Row {
+        key: "tracing.max_per_second",
+        doc: "Operations that are sent in a second at most, of those that the ratio chooses, and as many of those that failed or were slow; the rest is dropped and counted.",
+        expects: "a whole number from 1 to 1000000000",
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.telemetry.traces.max_per_second,
+                value::whole(text, 1..=1_000_000_000),
+            )
+        }),
+        show: |settings| settings.telemetry.traces.max_per_second.to_string(),
+    },
+    Row {
         key: "tracing.queue_size",
         doc: "Operations that wait to be sent at most, about 300 bytes each; what has no room is dropped and counted.",
         expects: "a whole number from 1 to 1000000",

@@ -246,8 +246,9 @@ pub(super) const TABLE: &[Metric] = &[
     Metric {
         labels: &[Dimension {
             name: "reason",
-            meaning: "`queue_full`: more were sampled than could be sent; `unreachable`: the receiver could not be reached in time, or did not answer in time; `refused`: it refused the whole request; `rejected`: it took the request and refused a part of it; `shutdown`: nearside ended before",
+            meaning: "`too_many`: more than `tracing.max_per_second`; `queue_full`: more were sampled than could be sent; `unreachable`: the receiver could not be reached in time, or did not answer in time; `refused`: it refused the whole request; `rejected`: it took the request and refused a part of it; `shutdown`: nearside ended before",
             values: &[
+                "too_many",
                 "queue_full",
                 "unreachable",
                 "refused",

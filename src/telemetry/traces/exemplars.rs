@@ -48,7 +48,7 @@ const MOST: usize = 2048;
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct Exemplars(Mutex<HashMap<(Label, Route), Exemplar>>);
+pub struct Exemplars(Mutex<HashMap<(Label, Route), Exemplar, foldhash::fast::FixedState>>);
 
 impl Exemplars {
     pub(super) fn put(&self, label: Label, route: Route, exemplar: Exemplar) {

@@ -13,6 +13,7 @@
 //! | what can be set | `settings` |
 //! | which operations are sent | here |
 //! | what waits | `queue` |
+//! | how many a second | `rate` |
 //! | what became of it | `tally` |
 //! | spans of what is no operation | `span` |
 //! | what an operation looks like as spans | `convert` |
@@ -39,6 +40,7 @@ pub mod export;
 mod families;
 mod ids;
 mod queue;
+mod rate;
 pub mod settings;
 pub mod span;
 pub mod tally;
@@ -49,9 +51,10 @@ use super::durations::Label;
 use super::operation::{Context, Operation, Why};
 use exemplars::{Exemplar, Exemplars};
 use queue::{Place, Queue, Queued, Work};
+use rate::Rate;
 use settings::{Keys, Settings};
 use span::{Kind, Span};
-use tally::Tally;
+use tally::{Reason, Tally};
 
 /// What a command is called in spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +84,9 @@ pub struct Traces {
     /// What takes so long is sent, in microseconds.
     slow: u64,
     keys: Keys,
+    /// Of what is sent because it was chosen, and because it failed or took long.
+    chosen: Rate,
+    others: Rate,
     queue: Queue,
     tally: Tally,
     exemplars: Exemplars,
@@ -102,6 +108,8 @@ impl Traces {
             ratio: settings.ratio,
             slow: settings.slow_threshold.map_or(u64::MAX, micros),
             keys: settings.keys,
+            chosen: Rate::new(settings.max_per_second),
+            others: Rate::new(settings.max_per_second),
             queue: Queue::new(settings.queue_size),
             tally: Tally::default(),
             exemplars: Exemplars::default(),
@@ -159,6 +167,12 @@ impl Traces {
         };
         let failed = operation.why == Why::Failed || operation.error.is_some();
         if !chosen && !failed && operation.took() < self.slow {
+            return;
+        }
+        let rate = if chosen { &self.chosen } else { &self.others };
+        if !rate.admits(operation.ended) {
+            self.tally.sample();
+            self.tally.drop(Reason::TooMany, 1);
             return;
         }
         let place = Place {

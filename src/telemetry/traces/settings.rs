@@ -153,6 +153,8 @@ pub struct Settings {
     pub slow_threshold: Option<Duration>,
     /// How keys are told.
     pub keys: Keys,
+    /// Operations that are sent in a second at most: of those that are drawn, and as many of those that failed or took long.
+    pub max_per_second: u32,
     /// Most operations that wait to be sent.
     pub queue_size: usize,
     /// How long they wait at most for others to be sent with.
@@ -176,6 +178,7 @@ impl Default for Settings {
             ratio: 10_000,
             slow_threshold: Some(Duration::from_millis(100)),
             keys: Keys::default(),
+            max_per_second: 1000,
             queue_size: 65_536,
             export_interval: Duration::from_secs(1),
             timeout: Duration::from_secs(10),

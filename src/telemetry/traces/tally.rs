@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why an operation's spans did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
+    /// There were more than `max_per_second`.
+    TooMany,
     /// The queue had no room.
     QueueFull,
     /// The receiver could not be reached in time, did not answer in time, or said until then that it cannot.
@@ -19,7 +21,8 @@ pub enum Reason {
 
 impl Reason {
     /// Each of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::TooMany,
         Self::QueueFull,
         Self::Unreachable,
         Self::Refused,
@@ -31,6 +34,7 @@ impl Reason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::TooMany => "too_many",
             Self::QueueFull => "queue_full",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",

@@ -34,6 +34,7 @@ impl Told {
             endpoint: receiver.endpoint(),
             protocol,
             ratio: 1_000_000,
+            max_per_second: 1_000_000_000,
             export_interval: Duration::from_millis(5),
             ..Settings::default()
         }

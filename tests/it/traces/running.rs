@@ -305,3 +305,32 @@ fn what_is_set_is_shown_without_what_is_secret() {
     );
     assert!(!config.contains("s3cret"));
 }
+
+/// More than may be sent in a second are counted and dropped; those that fail have a second's worth of their own.
+#[test]
+fn no_more_are_sent_in_a_second_than_may_be() {
+    let server = RedisServer::start(&[]);
+    let receiver = Receiver::start(Protocol::Grpc);
+    let nearside = Nearside::start(server.addr(), |settings| {
+        settings.telemetry.traces = Told::settings(&receiver, Protocol::Grpc);
+        settings.telemetry.traces.ratio = 1_000_000;
+        settings.telemetry.traces.slow_threshold = None;
+        settings.telemetry.traces.max_per_second = 1;
+    });
+    let mut client = nearside.session();
+    for _ in 0..2000 {
+        client.send(&["SET", "k", "1"]);
+    }
+    client.flush();
+    for _ in 0..2000 {
+        client.read();
+    }
+    let tally = nearside.running().traces().expect("they are on").clone();
+    let tally = tally.tally();
+    eventually("all are counted", || {
+        (tally.sampled() == 2000).then_some(())
+    });
+    assert!(tally.dropped(Reason::TooMany) > 1900, "{tally:?}");
+    let arrived = end(nearside, &receiver);
+    assert!(operations(&arrived) > 0);
+}
