@@ -21,6 +21,7 @@ use crate::proxy::control::{Control, Fleet};
 use crate::proxy::fleet::Member;
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::traces::export::{self, Exporter};
+use crate::telemetry::traces::settings::Endpoint as Receiver;
 use crate::telemetry::traces::{About, Traces};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::lanes::Lanes;
@@ -148,10 +149,13 @@ fn traces(
             Address::Unix(path) => (path.display().to_string(), None),
         },
     };
-    let speaks_tls = settings.endpoint.as_ref().is_some_and(|one| one.is_tls());
-    let tls = || match speaks_tls {
-        true => tls::client(settings.ca_file.as_deref(), "tracing.ca_file"),
-        false => tls::unused(),
+    let speaks_tls = settings.endpoint.as_ref().is_some_and(Receiver::is_tls);
+    let tls = || {
+        if speaks_tls {
+            tls::client(settings.ca_file.as_deref(), "tracing.ca_file")
+        } else {
+            tls::unused()
+        }
     };
     export::start(settings, about, tls).map_err(StartError)
 }

@@ -66,11 +66,11 @@ impl Telemetry {
     #[must_use]
     pub fn with_traces(settings: &Settings, traces: Option<Arc<Traces>>) -> Arc<Self> {
         let slow = settings.slow_threshold.map_or(u64::MAX, micros);
-        let traced = traces.as_ref().map_or(u64::MAX, |traces| traces.slow());
+        let bound = traces.as_ref().map_or(u64::MAX, |traces| traces.slow());
         Arc::new(Self {
             settings: settings.clone(),
             recorders: Recorders::default(),
-            slow: slow.min(traced),
+            slow: slow.min(bound),
             traces,
         })
     }

@@ -44,3 +44,13 @@ pub const IN_FLIGHT: &str = "nearside_upstream_requests_in_flight";
 pub const OVERLOADED: &str = "nearside_upstream_overloaded_total";
 /// Reads whose lane was lost: sent again, or not since too many were.
 pub const RETRIES: &str = "nearside_upstream_retries_total";
+/// Operations that were to be sent to the receiver of traces.
+pub const TRACES_SAMPLED: &str = "nearside_traces_sampled_total";
+/// Those of them that it took.
+pub const TRACES_EXPORTED: &str = "nearside_traces_exported_total";
+/// Those of them that it did not get, or did not take, by reason.
+pub const TRACES_DROPPED: &str = "nearside_traces_dropped_total";
+/// Those of them that wait to be sent.
+pub const TRACES_WAITING: &str = "nearside_traces_waiting";
+/// Spans that the receiver refused out of requests that it took.
+pub const TRACES_REJECTED_SPANS: &str = "nearside_traces_rejected_spans_total";

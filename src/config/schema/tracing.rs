@@ -51,9 +51,9 @@ pub(super) static TABLE: &[Row] = &[
         example: Example::None("x-tenant=a"),
         set: Set::Many {
             clear: |draft| draft.telemetry.traces.headers.clear(),
-            add: |draft, text| match draft.telemetry.traces.headers.add(text) {
-                true => Ok(()),
-                false => Err(Wrong::Shape),
+            add: |draft, text| {
+                let right = draft.telemetry.traces.headers.add(text);
+                right.then_some(()).ok_or(Wrong::Shape)
             },
         },
         show: |settings| {

@@ -27,20 +27,16 @@ fn every_operation_of_every_thread() {
         told.note(4, 2501);
         told.end();
         assert_eq!(told.traces().tally().exported(), 10_004);
-        let received = receiver.received();
-        assert_eq!(operations(&received), 10_004);
-        assert_eq!(received.spans.len(), 10_004 + 4 * 1250);
-        assert_eq!(received.resource["service.name"], "nearside");
-        assert_eq!(received.resource["service.instance.id"].len(), 32);
+        let got = receiver.received();
+        assert_eq!(operations(&got), 10_004);
+        assert_eq!(got.spans.len(), 10_004 + 4 * 1250);
+        assert_eq!(got.resource["service.name"], "nearside");
+        assert_eq!(got.resource["service.instance.id"].len(), 32);
 
-        let by_id: HashMap<_, _> = received
-            .spans
-            .iter()
-            .map(|span| (&span.span_id, span))
-            .collect();
-        assert_eq!(by_id.len(), received.spans.len(), "each id once");
+        let by_id: HashMap<_, _> = got.spans.iter().map(|span| (&span.span_id, span)).collect();
+        assert_eq!(by_id.len(), got.spans.len(), "each id once");
         let mut keys = HashMap::<_, u32>::new();
-        for span in &received.spans {
+        for span in &got.spans {
             let told = attributes(&span.attributes);
             if span.name == "upstream.request" {
                 let parent = by_id[&span.parent_span_id];

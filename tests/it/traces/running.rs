@@ -26,9 +26,9 @@ fn end(nearside: Nearside, receiver: &Receiver) -> Received {
     drop(nearside);
     let tally = traces.tally();
     assert_eq!(tally.exported() + tally.all_dropped(), tally.sampled());
-    let received = receiver.received();
-    assert_eq!(operations(&received), tally.exported());
-    received
+    let got = receiver.received();
+    assert_eq!(operations(&got), tally.exported());
+    got
 }
 
 #[test]
@@ -101,24 +101,15 @@ fn every_operation_arrives() {
             }
         });
         let traces = nearside.running().traces().expect("they are on").clone();
-        let received = end(nearside, &receiver);
-        assert_eq!(operations(&received), clients * 1001);
+        let got = end(nearside, &receiver);
+        assert_eq!(operations(&got), clients * 1001);
         assert_eq!(traces.tally().dropped(Reason::QueueFull), 0);
-        let count = |name: &str| {
-            received
-                .spans
-                .iter()
-                .filter(|span| span.name == name)
-                .count()
-        };
+        let count = |name: &str| got.spans.iter().filter(|span| span.name == name).count();
         assert_eq!(count("cache.set"), 800);
         assert_eq!(count("cache.get"), 2400);
         assert_eq!(count("cache.delete"), 4);
         assert_eq!(count("redis.command"), 800);
-        let told = received
-            .spans
-            .iter()
-            .map(|span| attributes(&span.attributes));
+        let told = got.spans.iter().map(|span| attributes(&span.attributes));
         let (mut hits, mut failed) = (0, 0);
         for told in told {
             assert_eq!(told["db.system.name"], "redis");

@@ -76,8 +76,8 @@ fn what_may_be_tried_again_is() {
         let mut told = Told::start(&Told::settings(&receiver, protocol));
         told.note(1, 10);
         told.settle();
-        let received = receiver.received();
-        assert_eq!((received.requests, operations(&received)), (3, 10));
+        let got = receiver.received();
+        assert_eq!((got.requests, operations(&got)), (3, 10));
         told.end();
         assert_eq!(told.traces().tally().exported(), 10);
     }
@@ -94,8 +94,8 @@ fn what_may_not_is_dropped_and_the_next_goes_on() {
         assert_eq!(told.traces().tally().dropped(Reason::Refused), 1);
         told.note(1, 10);
         told.end();
-        let received = receiver.received();
-        assert_eq!((received.requests, operations(&received)), (2, 10));
+        let got = receiver.received();
+        assert_eq!((got.requests, operations(&got)), (2, 10));
     }
 }
 
