@@ -23,6 +23,7 @@ use crate::proxy::fleet::Member;
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::durations::{Durations, Route};
 use crate::telemetry::traces::export::{self, Exporter};
+use crate::telemetry::traces::settings::Endpoint as Receiver;
 use crate::telemetry::traces::{About, Traces};
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::audit::{Auditor, Outcome};
@@ -163,10 +164,7 @@ fn traces(
             Address::Unix(path) => (path.display().to_string(), None),
         },
     };
-    let speaks_tls = settings
-        .endpoint
-        .as_ref()
-        .is_some_and(super::telemetry::traces::settings::Endpoint::is_tls);
+    let speaks_tls = settings.endpoint.as_ref().is_some_and(Receiver::is_tls);
     let tls = || {
         if speaks_tls {
             tls::client(settings.ca_file.as_deref(), "tracing.ca_file")

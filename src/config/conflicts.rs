@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::downstream::settings::ListenAddress;
+use crate::telemetry::traces::settings::Endpoint as Receiver;
 use crate::upstream::settings::{Address, Choice};
 
 use super::draft::Draft;
@@ -81,10 +82,7 @@ fn tls_is_asked_for(draft: &Draft) -> Result<(), Failure> {
 /// Authorities have a receiver of traces that shows a certificate.
 fn receiver_speaks_tls(draft: &Draft) -> Result<(), Failure> {
     let traces = &draft.telemetry.traces;
-    let speaks = traces
-        .endpoint
-        .as_ref()
-        .is_none_or(super::super::telemetry::traces::settings::Endpoint::is_tls);
+    let speaks = traces.endpoint.as_ref().is_none_or(Receiver::is_tls);
     if traces.ca_file.is_some() && !speaks {
         let what = "is given, but tracing.endpoint does not ask for TLS; use https://";
         return Err(says(draft, "tracing.ca_file", what));

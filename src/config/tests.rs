@@ -282,3 +282,19 @@ fn the_command_line() {
         assert_eq!(load(args).unwrap_err().to_string(), line);
     }
 }
+
+/// The configuration that `docs/tracing.md` begins with, at its defaults but for what it turns on.
+#[test]
+fn the_configuration_in_the_documentation_of_traces() {
+    let text = include_str!("../../docs/tracing.md");
+    let (_, rest) = text.split_once("```toml\n").unwrap();
+    let (file, _) = rest.split_once("```").unwrap();
+    let traces = settings(file, &[], &[]).unwrap().telemetry.traces;
+    assert!(traces.endpoint.is_some() && traces.metrics_interval.is_some());
+    let defaults = telemetry::traces::settings::Settings {
+        endpoint: traces.endpoint.clone(),
+        metrics_interval: traces.metrics_interval,
+        ..Default::default()
+    };
+    assert_eq!(traces, defaults);
+}

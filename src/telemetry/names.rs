@@ -90,3 +90,7 @@ pub const TRACES_SAMPLED: &str = "nearside_traces_sampled_total";
 pub const TRACES_EXPORTED: &str = "nearside_traces_exported_total";
 /// Those that it did not get, or did not take, by reason.
 pub const TRACES_DROPPED: &str = "nearside_traces_dropped_total";
+/// Those of them that wait to be sent.
+pub const TRACES_WAITING: &str = "nearside_traces_waiting";
+/// Spans that the receiver refused out of requests that it took.
+pub const TRACES_REJECTED_SPANS: &str = "nearside_traces_rejected_spans_total";

@@ -12,7 +12,8 @@ use crate::l1::L1;
 use crate::l1::keyspace::{Counters, Missed, Refusal};
 use crate::telemetry::durations::Recorders;
 use crate::telemetry::families::{Families, float};
-use crate::telemetry::traces::tally::{Reason, Tally};
+use crate::telemetry::traces::Traces;
+use crate::telemetry::traces::tally::Reason;
 use crate::telemetry::{names, process};
 use crate::upstream::audit::{Auditor, Outcome};
 use crate::upstream::breaker::Position;
@@ -38,7 +39,7 @@ pub(super) fn all(metrics: &Metrics, now: u64) -> Vec<MetricFamily> {
     connections(metrics, &node, now, &mut to);
     breaker(lanes.node(), &node, &mut to);
     if let Some(traces) = lanes.telemetry().traces() {
-        self::traces(traces.tally(), &mut to);
+        self::traces(traces, &mut to);
     }
     let build = [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH];
     to.count(names::BUILD_INFO, &build, 1);
@@ -102,7 +103,10 @@ fn keyspace(name: &str, counters: &Counters, to: &mut Families) {
     to.count(names::INCOHERENT, &[name], read(&counters.incoherent));
 }
 
-fn traces(tally: &Tally, to: &mut Families) {
+fn traces(traces: &Traces, to: &mut Families) {
+    let tally = traces.tally();
+    to.count(names::TRACES_WAITING, &[], traces.waiting() as u64);
+    to.count(names::TRACES_REJECTED_SPANS, &[], tally.rejected_spans());
     to.count(names::TRACES_SAMPLED, &[], tally.sampled());
     to.count(names::TRACES_EXPORTED, &[], tally.exported());
     for reason in Reason::ALL {

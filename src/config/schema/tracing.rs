@@ -52,11 +52,8 @@ pub(super) static TABLE: &[Row] = &[
         set: Set::Many {
             clear: |draft| draft.telemetry.traces.headers.clear(),
             add: |draft, text| {
-                if draft.telemetry.traces.headers.add(text) {
-                    Ok(())
-                } else {
-                    Err(Wrong::Shape)
-                }
+                let right = draft.telemetry.traces.headers.add(text);
+                right.then_some(()).ok_or(Wrong::Shape)
             },
         },
         show: |settings| {

@@ -139,6 +139,26 @@ fn wrong_values_name_the_line_the_key_and_what_would_be_right() {
             r#"n.toml:2: breaker.error_prefix: "loading" is not one word of 1 to 32 letters from A to Z"#,
         ),
         (
+            "[tracing]\nendpoint = 'collector:4317'",
+            "n.toml:2: tracing.endpoint: the value is not http://host[:port][/path] or the same with https://, without a user or a query",
+        ),
+        (
+            "[tracing]\nheaders = ['s3cret']",
+            "n.toml:2: tracing.headers: the value is not a list of name=value",
+        ),
+        (
+            "[tracing]\nratio = '1%'",
+            r#"n.toml:2: tracing.ratio: "1%" is not a share from 0 to 1 such as 0.01, with six decimals at most"#,
+        ),
+        (
+            "[tracing]\ntrace_keys = 'yes'",
+            r#"n.toml:2: tracing.trace_keys: "yes" is not one of plain, hash, off"#,
+        ),
+        (
+            "[tracing]\nqueue_size = 0",
+            "n.toml:2: tracing.queue_size: 0 is not a whole number from 1 to 1000000",
+        ),
+        (
             "listen = 'h'",
             r#"n.toml:1: listen: "h" is not host:port or unix:/path"#,
         ),
@@ -181,6 +201,14 @@ fn wrong_values_of_variables_and_flags() {
             &[]
         )),
         r#"environment NEARSIDE_LISTEN: "" is not host:port or unix:/path"#
+    );
+    assert_eq!(
+        refusal(settings(
+            "",
+            &[private, ("NEARSIDE_TRACING_HEADERS", "a=s3cret")],
+            &[]
+        )),
+        "environment NEARSIDE_TRACING_HEADERS: is set in the file alone"
     );
     assert_eq!(
         refusal(settings("", &[private], &["--workers", "many"])),
@@ -371,6 +399,10 @@ fn conflicts() {
         (
             "[tls]\nca_file = '/ca'",
             "n.toml:2: tls.ca_file: is given, but the upstream is not asked for TLS; use rediss://",
+        ),
+        (
+            "[tracing]\nendpoint = 'http://h'\nca_file = '/ca'",
+            "n.toml:3: tracing.ca_file: is given, but tracing.endpoint does not ask for TLS; use https://",
         ),
         (
             "sharing = 'dedicated'\nidle_timeout = '1m'\n[l1]\nmode = 'off'",

@@ -241,6 +241,20 @@ pub(super) const TABLE: &[Metric] = &[
     },
     Metric {
         absent: NO_TRACES,
+        ..gauge(
+            names::TRACES_WAITING,
+            "Of these, those that wait to be sent.",
+        )
+    },
+    Metric {
+        absent: NO_TRACES,
+        ..counter(
+            names::TRACES_REJECTED_SPANS,
+            "Spans that the receiver refused out of requests that it took.",
+        )
+    },
+    Metric {
+        absent: NO_TRACES,
         ..counter(names::TRACES_EXPORTED, "Operations that the receiver took.")
     },
     Metric {

@@ -113,7 +113,7 @@ pub struct Span {
     traces: Arc<Traces>,
     place: Place,
     sampled: bool,
-    work: Finished,
+    told: Finished,
 }
 
 impl Span {
@@ -133,7 +133,7 @@ impl Span {
                 parent: parent.map(|parent| (parent.parent, kind == Kind::Server)),
             },
             sampled: parent.map_or_else(|| ids::drawn(traces.ratio), |parent| parent.sampled),
-            work: Finished {
+            told: Finished {
                 began,
                 ..Finished::new(name, kind)
             },
@@ -152,25 +152,25 @@ impl Span {
 
     /// Gives it an attribute.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.work.attributes.push((name, value.into()));
+        self.told.attributes.push((name, value.into()));
     }
 
     /// Gives it another name.
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
-        self.work.name = name.into();
+        self.told.name = name.into();
     }
 
     /// It failed, in a way that has this name; a name of few, as `error.type` wants it.
     pub fn fail(&mut self, error: impl Into<Cow<'static, str>>) {
-        self.work.error = Some(error.into());
+        self.told.error = Some(error.into());
     }
 
     /// Ends it.
     pub fn end(mut self, ended: u64) {
-        self.work.ended = ended;
-        let took = ended.saturating_sub(self.work.began);
-        if self.sampled || self.work.error.is_some() || took >= self.traces.slow {
-            let work = Work::Span(self.work);
+        self.told.ended = ended;
+        let took = ended.saturating_sub(self.told.began);
+        if self.sampled || self.told.error.is_some() || took >= self.traces.slow {
+            let work = Work::Span(self.told);
             self.traces.queue(Queued {
                 place: self.place,
                 work,

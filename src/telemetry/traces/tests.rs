@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use super::convert::Converter;
 use super::*;
 use crate::telemetry::durations::Route;
+use crate::telemetry::names;
 use crate::telemetry::operation::{Key, Upstream};
 
 fn about() -> About {
@@ -290,4 +291,37 @@ fn other_spans_have_their_own_names_and_parents() {
     assert_eq!(span.parent_span_id, 0xb_u64.to_be_bytes());
     // Sampled, and the parent is known to be another process's.
     assert_eq!(span.flags, 0x301);
+}
+
+#[test]
+fn the_documentation_names_all_of_it() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tracing.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let failed = Operation {
+        error: Some("ERR".into()),
+        ..operation()
+    };
+    let spans = sent(&Settings::default(), &[operation(), failed]);
+    for span in &spans {
+        let events = span.events.iter().map(|event| event.name.as_str());
+        let attributes = attributes(span).into_keys();
+        for name in attributes.chain(events).chain([span.name.as_str()]) {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+    for reason in tally::Reason::ALL {
+        assert!(text.contains(&format!("| `{}` |", reason.as_str())));
+    }
+    for name in [
+        names::TRACES_SAMPLED,
+        names::TRACES_EXPORTED,
+        names::TRACES_DROPPED,
+        names::TRACES_WAITING,
+        names::TRACES_REJECTED_SPANS,
+    ] {
+        assert!(text.contains(&format!("`{name}`")), "{name}");
+    }
+    for number in [queue::BATCH as u64, export::FLUSH.as_secs()] {
+        assert!(text.contains(&format!(" {number} ")), "{number}");
+    }
 }

@@ -364,3 +364,66 @@ impl Decoder for Export {
         Ok(Some(taken(&from.copy_to_bytes(from.remaining()))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a receiver says that asks for so much time.
+    fn details(seconds: i64, nanos: i32) -> Bytes {
+        let info = RetryInfo {
+            delay: Some(Delay { seconds, nanos }),
+        };
+        let other = Detail {
+            type_url: "type.googleapis.com/google.rpc.DebugInfo".to_owned(),
+            value: vec![1],
+        };
+        let info = Detail {
+            type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
+            value: info.encode_to_vec(),
+        };
+        let details = vec![other, info];
+        RpcStatus { details }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn calls_that_failed_are_judged_as_the_specification_has_it() {
+        let after = |code| judge(&Status::with_details(code, "full", details(2, 500_000_000)));
+        let plain = |code| judge(&Status::new(code, ""));
+        let later = |text: &str, after| Trouble::Later(text.to_owned(), after);
+        assert_eq!(
+            after(Code::ResourceExhausted),
+            later(
+                "it answered ResourceExhausted: full",
+                Some(Duration::from_millis(2500))
+            )
+        );
+        let unavailable = later("it answered Unavailable", None);
+        assert_eq!(plain(Code::Unavailable), unavailable);
+        for never in [
+            Code::ResourceExhausted,
+            Code::InvalidArgument,
+            Code::Unauthenticated,
+            Code::Unimplemented,
+        ] {
+            let why = format!("it answered {never:?}");
+            assert_eq!(plain(never), Trouble::Never(why));
+        }
+        let lost = Status::from_error(Box::new(std::io::Error::other("reset")));
+        assert_eq!(judge(&lost), later("reset", None));
+    }
+
+    #[test]
+    fn times_to_wait_are_read_and_nonsense_is_not() {
+        assert_eq!(retry_info(&details(-1, -1)), Some(Duration::ZERO));
+        assert_eq!(retry_info(b""), None);
+        assert_eq!(retry_info(&[0xff; 9]), None);
+        let header = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
+            retry_after(&headers)
+        };
+        assert_eq!(header("30"), Some(Duration::from_secs(30)));
+        assert_eq!(header("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+    }
+}

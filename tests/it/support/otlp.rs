@@ -41,7 +41,7 @@ pub enum Answer {
     Take,
     /// Takes it, and refuses so many spans of it.
     Partly(i64),
-    /// Not now: UNAVAILABLE, 503.
+    /// Not now: `UNAVAILABLE`, 503.
     Later,
     /// Not ever: `INVALID_ARGUMENT`, 400.
     Never,
