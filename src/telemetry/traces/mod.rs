@@ -24,7 +24,7 @@
 //! Not the OpenTelemetry SDK, only its messages. Its spans begin when an operation begins, and ours can only be chosen at the
 //! end, when it is known which were slow or failed: so they are built from recorded times. Its batch processor drops what
 //! has no room without a count, takes a request of which a part was refused for a success, and flushing it on the runtime
-//! that carries it hangs. Here each sampled operation is waiting, exported or dropped for a [`Reason`](tally::Reason), and
+//! that carries it hangs. Here each sampled operation is waiting, exported or dropped for a [`Reason`], and
 //! [`Tally`] has them all. A receiver whose answer is lost may have what counts as dropped: nobody can know.
 //!
 //! Nothing of it holds up the data path: it pushes into a queue with a bound, and what has no room is dropped and counted.
