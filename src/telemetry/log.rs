@@ -1,5 +1,5 @@
 //! The log: on standard error, a line for each event, as text or as JSON. Lines that are repeated are limited: of one place
-//! in the code the first [`FIRST`] in [`PERIOD`] are written, the others are counted, and how many there were is said with the
+//! in the code the first 10 in 10 s are written, the others are counted, and how many there were is said with the
 //! first line that is written after the period. A client that fails a thousand times a second fills no disk, and what
 //! happened once is always there.
 //!
