@@ -65,7 +65,7 @@ local function acquire(c, q)
   if not wants or never then
     if waiter then
       leave_queue(c, id)
-      forget_name(c, q.key, id)
+      forget_name(c, waiter.key, id)
     end
     if not wants then
       return problem
@@ -185,10 +185,9 @@ end
 
 function api.get(keys, q)
   local c = open(keys, q)
+  sweep(c)
   local lease, reply = own(c, q)
-  if lease and lease.expires <= c.now then
-    reply = { outcome = 'ended', reason = ending(c, lease) }
-  elseif lease then
+  if lease then
     reply = { outcome = 'granted', lease = shown(q.id, lease) }
   elseif reply.outcome == 'unknown' and call('HEXISTS', c.waiting, q.id) == 1 then
     reply = { outcome = 'queued' }

@@ -39,6 +39,14 @@ impl Caller {
         }
     }
 
+    pub fn ledger(&self) -> &str {
+        &self.ledger
+    }
+
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// The raw reply.
     pub fn raw(&mut self, call: &Call) -> Value {
         let argument = call.encode(&self.place, self.seen);
