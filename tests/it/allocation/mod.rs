@@ -1,6 +1,8 @@
 //! The ledger of leases, and the service in front of it.
 
 mod differential;
+mod histories;
+mod linear;
 mod model;
 mod rig;
 mod rules;
