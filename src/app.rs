@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::admin::metrics::{Metrics, Sources};
 use crate::admin::{Admin, Facts, Task};
+use crate::allocation::ledger::redis::Redis;
+use crate::allocation::service::Service;
+use crate::allocation::source::Budget;
 use crate::command;
 use crate::config::reload::needing_restart;
 use crate::config::{Failure, Settings, describe};
@@ -27,7 +30,7 @@ use crate::upstream::audit::{Auditor, Outcome};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::node::Node;
 use crate::upstream::private::PrivateServer;
-use crate::upstream::settings::Choice;
+use crate::upstream::settings::{Choice, Endpoint};
 
 /// Why nearside did not start, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     };
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let telemetry = Telemetry::new(&settings.telemetry);
+    let allocation = allocation(settings, &endpoint);
     let lanes = Lanes::new(
         endpoint,
         settings.lane.clone(),
@@ -114,6 +118,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let facts = Facts {
         lanes: Arc::clone(&lanes),
         control: Arc::clone(&control),
+        allocation: Arc::clone(&allocation),
         metrics: metrics.clone(),
         exemplars: Box::new(|_, _, _| None),
         config: Box::new(config),
@@ -122,7 +127,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         pulse: downstream.pulse(),
         ready_requires_upstream: settings.admin.ready_requires_upstream,
     };
-    let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
+    let mut tasks: Vec<Task> = vec![
+        Box::pin(orders.serve(Arc::clone(&control))),
+        Box::pin(allocation.run()),
+    ];
     if let Some(metrics) = metrics {
         tasks.push(Box::pin(metrics.follow()));
     }
@@ -139,6 +147,16 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         drain_timeout,
         _private: private,
     })
+}
+
+/// Leases, from the ledger in a Redis of its own or in the upstream.
+fn allocation(settings: &Settings, upstream: &Endpoint) -> Arc<Service> {
+    let settings = &settings.allocation;
+    let ledger = &settings.ledger;
+    let endpoint = ledger.endpoint.clone().unwrap_or_else(|| upstream.clone());
+    let way = Redis::new(endpoint, &ledger.name, ledger.timeout);
+    let budget = Budget::new(settings);
+    Service::new(Arc::new(way), Box::new(budget), settings.clone())
 }
 
 impl Running {

@@ -4,6 +4,7 @@ use super::Settings;
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
 
+mod allocation;
 mod audit;
 pub(super) mod keyspace;
 mod l1;
@@ -105,6 +106,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         audit::TABLE,
         upstream::BREAKER,
         metrics::TABLE,
+        allocation::TABLE,
     ]
     .into_iter()
     .flatten()

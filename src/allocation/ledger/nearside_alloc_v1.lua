@@ -5,7 +5,7 @@
 -- ends whatever is due, does its work, and counts the ledger's sequence up where it changed anything.
 --
 -- KEYS, all with the ledger's hash tag, in this order:
---   meta       hash    seq, fence, epoch, pause, began, run
+--   meta       hash    seq, fence, epoch, pause, began, run (which server it is), pools (when they were changed last)
 --   pools      hash    name -> {capacity, scope, version}
 --   used       hash    account -> what its leases hold; an account is a resource, with @node/.. or @pod/.. where it is not
 --                      one for the whole cluster
@@ -106,6 +106,12 @@ end
 local function next_fence(c)
   c.fence = math.max(c.fence + 1, c.us)
   return whole(c.fence)
+end
+
+-- Whoever remembers the pools reads them again.
+local function pools_changed(c)
+  call('HSET', c.meta, 'pools', whole(c.us))
+  c.dirty = true
 end
 
 -- Leases.

@@ -18,7 +18,7 @@ function api.put_pool(keys, q)
     return close(c, { outcome = 'in-use' })
   end
   write(c.pools, q.name, { capacity = q.capacity, scope = q.scope, version = whole(c.us) })
-  c.dirty = true
+  pools_changed(c)
   return close(c, { outcome = 'put', created = not known })
 end
 
@@ -32,7 +32,7 @@ function api.delete_pool(keys, q)
     return close(c, { outcome = 'in-use' })
   end
   call('HDEL', c.pools, q.name)
-  c.dirty = true
+  pools_changed(c)
   return close(c, { outcome = 'deleted' })
 end
 

@@ -9,7 +9,7 @@ function api.reassert(keys, q)
     local known = read(c.pools, pool.name)
     if not known or tonumber(known.version) < tonumber(pool.version) then
       write(c.pools, pool.name, { capacity = pool.capacity, scope = pool.scope, version = pool.version })
-      c.dirty = true
+      pools_changed(c)
     end
   end
   local replies = {}
@@ -86,6 +86,7 @@ function api.hello(keys, q)
     reply.policy = string.match(memory, 'maxmemory_policy:([%w-]+)')
     reply.maxmemory = tonumber(string.match(memory, 'maxmemory:(%d+)'))
   end
+  reply.pools = call('HGET', c.meta, 'pools') or nil
   reply.leases, reply.waiting = call('HLEN', c.leases), call('ZCARD', c.queue)
   return close(c, reply)
 end

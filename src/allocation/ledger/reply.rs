@@ -161,6 +161,9 @@ pub struct Hello {
     /// `maxmemory` in bytes; 0 is no bound.
     #[serde(default)]
     pub maxmemory: Option<u64>,
+    /// When the pools were changed last, in microseconds.
+    #[serde(default, deserialize_with = "number_if")]
+    pub pools: Option<u64>,
     /// Leases.
     pub leases: u64,
     /// Requests that wait.
