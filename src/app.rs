@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use crate::admin::metrics::{Metrics, Sources, exemplars};
 use crate::admin::{Admin, Facts, Task};
+use crate::allocation::ledger::redis::Redis;
+use crate::allocation::service::Service;
+use crate::allocation::source::Budget;
 use crate::command::{self, told};
 use crate::config::reload::needing_restart;
 use crate::config::{Failure, Settings, describe};
@@ -74,6 +77,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let (traces, exporter) = traces(&settings.telemetry, &endpoint)?.unzip();
     let telemetry = Telemetry::with_traces(&settings.telemetry, traces.clone());
+    let allocation = allocation(settings, &endpoint);
     let lanes = Lanes::new(
         endpoint,
         settings.lane.clone(),
@@ -118,6 +122,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let facts = Facts {
         lanes: Arc::clone(&lanes),
         control: Arc::clone(&control),
+        allocation: Arc::clone(&allocation),
         metrics: metrics.clone(),
         exemplars: exemplars::of(traces.clone()),
         config: Box::new(config),
@@ -127,7 +132,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         ready_requires_upstream: settings.admin.ready_requires_upstream,
         traces: traces.clone(),
     };
-    let mut tasks: Vec<Task> = vec![Box::pin(orders.serve(Arc::clone(&control)))];
+    let mut tasks: Vec<Task> = vec![
+        Box::pin(orders.serve(Arc::clone(&control))),
+        Box::pin(allocation.run()),
+    ];
     if let Some(metrics) = metrics {
         if let Some(traces) = &traces {
             traces.gather_from(metrics.gatherer());
@@ -173,6 +181,16 @@ fn traces(
         }
     };
     export::start(settings, about, tls).map_err(StartError)
+}
+
+/// Leases, from the ledger in a Redis of its own or in the upstream.
+fn allocation(settings: &Settings, upstream: &Endpoint) -> Arc<Service> {
+    let settings = &settings.allocation;
+    let ledger = &settings.ledger;
+    let endpoint = ledger.endpoint.clone().unwrap_or_else(|| upstream.clone());
+    let way = Redis::new(endpoint, &ledger.name, ledger.timeout);
+    let budget = Budget::new(settings);
+    Service::new(Arc::new(way), Box::new(budget), settings.clone())
 }
 
 impl Running {

@@ -14,11 +14,13 @@
 //! | 3 | [`upstream`] | the lane, own connections, handshakes, the breaker, the private server |
 //! | 4 | [`proxy`] | one session's decisions: routes, fences, reads, writes, transactions, pub/sub |
 //! | 5 | [`downstream`] | listeners, sockets, workers, drain |
+//! | 5 | [`allocation`] | leases on shared resources: the ledger in Redis and the service in front of it |
 //! | 6 | [`admin`] | the HTTP side port |
 //! | 7 | [`config`] | the file, the environment, the flags, and what is wrong with them |
 //! | 8 | [`app`] | putting the rooms together |
 
 pub mod admin;
+pub mod allocation;
 pub mod app;
 pub mod command;
 pub mod config;

@@ -1,8 +1,10 @@
 //! The HTTP side port, on a thread and a runtime of its own: nothing on it can slow the data path.
 
+mod allocations;
 mod cache;
 pub mod metrics;
 mod mode;
+mod pools;
 mod probes;
 mod problem;
 mod quit;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::allocation::service::Service;
 use crate::downstream::drain::Ending;
 use crate::downstream::pulse::Pulse;
 use crate::downstream::settings::Drain;
@@ -42,6 +45,8 @@ pub struct Facts {
     pub lanes: Arc<Lanes>,
     /// Cache control.
     pub control: Arc<Control>,
+    /// Leases.
+    pub allocation: Arc<Service>,
     /// The numbers; `None` where they are off.
     pub metrics: Option<Arc<Metrics>>,
     /// What is shown as examples of durations.
@@ -163,6 +168,8 @@ async fn serve(
 fn all_routes(facts: &Arc<Facts>) -> Router {
     let config = Arc::clone(facts);
     let orders = cache::routes(&facts.control)
+        .merge(allocations::routes(&facts.allocation))
+        .merge(pools::routes(&facts.allocation))
         .merge(mode::routes(facts))
         .merge(upstreams::routes(&facts.lanes))
         .merge(quit::routes(facts))

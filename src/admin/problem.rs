@@ -1,10 +1,11 @@
 //! What went wrong with a request, as RFC 9457 has it.
 
 use axum::extract::rejection::BytesRejection;
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// A problem document. `type` is `urn:nearside:problem:` and [`Problem::kind`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub(super) struct Problem {
     pub(super) detail: String,
     /// The methods that would be right, where the method is wrong.
     pub(super) allow: Option<&'static str>,
+    /// Seconds after which asking again may help.
+    pub(super) retry_after: Option<u64>,
+    /// What else a program may want to know.
+    pub(super) more: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -27,6 +32,8 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
 
 impl Problem {
@@ -71,7 +78,24 @@ impl Problem {
             title,
             detail: detail.into(),
             allow: None,
+            retry_after: None,
+            more: Map::new(),
         }
+    }
+
+    /// Asking again may help after so many milliseconds.
+    pub(super) fn retry_after(self, ms: u64) -> Self {
+        let seconds = Some(ms.div_ceil(1000).max(1));
+        Self {
+            retry_after: seconds,
+            ..self
+        }
+    }
+
+    /// With one more member.
+    pub(super) fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(member.to_owned(), value.into());
+        self
     }
 
     /// The path takes another method.
@@ -95,6 +119,7 @@ impl IntoResponse for Problem {
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
+            more: &self.more,
         };
         let body = serde_json::to_string(&document).expect("texts and a number");
         let mut response = (
@@ -106,6 +131,9 @@ impl IntoResponse for Problem {
         if let Some(allow) = self.allow {
             let allow = HeaderValue::from_static(allow);
             response.headers_mut().insert(ALLOW, allow);
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -18,8 +18,8 @@ const MIB: usize = 1 << 20;
 pub(super) struct Limits {
     /// Bytes of memory.
     pub(super) memory: Option<u64>,
-    /// CPUs, rounded up.
-    pub(super) cpus: Option<usize>,
+    /// Thousandths of a CPU.
+    pub(super) millicores: Option<u64>,
 }
 
 impl Limits {
@@ -45,7 +45,7 @@ impl Limits {
                     let file = |name| contents(&directory.join(name));
                     limits.lower(Self {
                         memory: file("memory.max").and_then(|text| memory(&text)),
-                        cpus: file("cpu.max").and_then(|text| cpu_max(&text)),
+                        millicores: file("cpu.max").and_then(|text| cpu_max(&text)),
                     });
                 }
             }
@@ -55,13 +55,15 @@ impl Limits {
                     limits.lower(match controller {
                         "memory" => Self {
                             memory: file("memory.limit_in_bytes").and_then(|text| memory(&text)),
-                            cpus: None,
+                            millicores: None,
                         },
                         "cpu" => Self {
                             memory: None,
-                            cpus: file("cpu.cfs_quota_us")
+                            millicores: file("cpu.cfs_quota_us")
                                 .zip(file("cpu.cfs_period_us"))
-                                .and_then(|(quota, period)| cpus(quota.trim(), period.trim())),
+                                .and_then(|(quota, period)| {
+                                    millicores(quota.trim(), period.trim())
+                                }),
                         },
                         _ => Self::default(),
                     });
@@ -73,7 +75,7 @@ impl Limits {
 
     fn lower(&mut self, other: Self) {
         self.memory = least(self.memory, other.memory);
-        self.cpus = least(self.cpus, other.cpus);
+        self.millicores = least(self.millicores, other.millicores);
     }
 
     /// `l1.max_bytes = "auto"`: a quarter of the memory, at most 256 MiB; 64 MiB without a limit.
@@ -95,7 +97,18 @@ impl Limits {
 
     /// `workers = "auto"`: the CPUs, at most 4; 1 without a limit.
     pub(super) fn workers(self) -> usize {
-        self.cpus.map_or(1, |cpus| cpus.clamp(1, 4))
+        self.cpus().map_or(1, |cpus| cpus.clamp(1, 4))
+    }
+
+    /// CPUs, rounded up.
+    fn cpus(self) -> Option<usize> {
+        let cpus = self.millicores?.div_ceil(1000);
+        Some(usize::try_from(cpus).unwrap_or(usize::MAX))
+    }
+
+    /// `allocation.memory = "auto"`: what the pod may use, in MiB.
+    pub(super) fn memory_mib(self) -> Option<u64> {
+        self.memory.map(|bytes| bytes >> 20)
     }
 }
 
@@ -124,18 +137,16 @@ fn memory(text: &str) -> Option<u64> {
         .filter(|bytes| *bytes < NO_MEMORY_LIMIT)
 }
 
-fn cpu_max(text: &str) -> Option<usize> {
+fn cpu_max(text: &str) -> Option<u64> {
     let (quota, period) = text.trim().split_once(' ')?;
-    cpus(quota, period)
+    millicores(quota, period)
 }
 
-/// Rounded up; a quota of `max` or -1 is none.
-fn cpus(quota: &str, period: &str) -> Option<usize> {
+/// At least one; a quota of `max` or -1 is none.
+fn millicores(quota: &str, period: &str) -> Option<u64> {
     let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
-    if period == 0 {
-        return None;
-    }
-    usize::try_from(quota.div_ceil(period)).ok()
+    let millicores = quota.saturating_mul(1000).checked_div(period)?;
+    Some(millicores.max(1))
 }
 
 #[cfg(test)]
@@ -167,7 +178,11 @@ mod tests {
             ("/sys/fs/cgroup/cpu.max", "150000 100000\n"),
         ]);
         assert_eq!(limits.memory, Some(512 << 20));
-        assert_eq!(limits.cpus, Some(2));
+        assert_eq!(
+            (limits.millicores, limits.memory_mib()),
+            (Some(1500), Some(512))
+        );
+        assert_eq!(limits.cpus(), Some(2));
         assert_eq!(limits.l1_max_bytes(), 128 * MIB);
         assert_eq!(limits.max_buffer_bytes(), 128 * MIB);
         assert_eq!(limits.workers(), 2);
@@ -193,7 +208,7 @@ mod tests {
             ("/sys/fs/cgroup/a/cpu.max", "650000 100000\n"),
         ]);
         assert_eq!(limits.memory, Some(100 << 20));
-        assert_eq!(limits.cpus, Some(7));
+        assert_eq!(limits.cpus(), Some(7));
         assert_eq!(limits.workers(), 4);
     }
 
@@ -215,7 +230,7 @@ mod tests {
         assert_eq!(limits.l1_max_bytes(), 256 * MIB);
         assert_eq!(limits.max_buffer_bytes(), 1024 * MIB);
         assert_eq!(limits.workers(), 1);
-        assert_eq!(limits.cpus, Some(1));
+        assert_eq!(limits.cpus(), Some(1));
     }
 
     #[test]

@@ -68,6 +68,8 @@ fn tls_is_asked_for(draft: &Draft) -> Result<(), Failure> {
         Some(Choice::Private) => false,
         None => true,
     };
+    let ledger = draft.allocation.ledger.endpoint.as_ref();
+    let speaks = speaks || ledger.is_some_and(|ledger| ledger.tls.is_some());
     if !speaks {
         let what = "is given, but the upstream is not asked for TLS; use rediss://";
         return Err(says(draft, key, what));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::{admin, downstream, l1, proxy, telemetry, upstream};
+use crate::{admin, allocation, downstream, l1, proxy, telemetry, upstream};
 
 use super::Settings;
 use super::cgroup::Limits;
@@ -55,6 +55,7 @@ pub(super) struct Draft {
     pub(super) lane: upstream::settings::Settings,
     pub(super) l1: l1::settings::Settings,
     pub(super) admin: admin::settings::Settings,
+    pub(super) allocation: allocation::settings::Settings,
     pub(super) telemetry: telemetry::settings::Settings,
     pub(super) keyspaces: Vec<keyspaces::Given>,
     origins: BTreeMap<&'static str, Origin>,
@@ -83,6 +84,11 @@ impl Draft {
                 ..Default::default()
             },
             admin: admin::settings::Settings::default(),
+            allocation: allocation::settings::Settings {
+                cpu_millicores: limits.millicores,
+                memory_mib: limits.memory_mib(),
+                ..Default::default()
+            },
             telemetry: telemetry::settings::Settings::default(),
             keyspaces: Vec::new(),
             origins: BTreeMap::new(),
@@ -148,10 +154,18 @@ impl Draft {
         };
         if let upstream::settings::Choice::Endpoint(endpoint) = &mut upstream {
             let user = self.username;
-            endpoint.tls = endpoint.tls.take().map(|_| self.tls);
+            endpoint.tls = endpoint.tls.take().map(|_| self.tls.clone());
             endpoint.password_file = self
                 .password_file
                 .map(|path| upstream::settings::PasswordFile { user, path });
+        }
+        let mut allocation = self.allocation;
+        if let Some(ledger) = &mut allocation.ledger.endpoint {
+            // The name that is to be proved is the upstream's.
+            ledger.tls = ledger.tls.take().map(|_| upstream::settings::Tls {
+                server_name: None,
+                ..self.tls
+            });
         }
         Ok(Settings {
             upstream,
@@ -163,6 +177,7 @@ impl Draft {
                 ..self.l1
             },
             admin: self.admin,
+            allocation,
             telemetry: self.telemetry,
         })
     }

@@ -43,7 +43,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{admin, downstream, l1, proxy, telemetry, upstream};
+use crate::{admin, allocation, downstream, l1, proxy, telemetry, upstream};
 
 use cgroup::Limits;
 use draft::{Draft, Given};
@@ -65,6 +65,8 @@ pub struct Settings {
     pub l1: l1::settings::Settings,
     /// The side port.
     pub admin: admin::settings::Settings,
+    /// Leases and their ledger.
+    pub allocation: allocation::settings::Settings,
     /// The log.
     pub telemetry: telemetry::settings::Settings,
 }
@@ -80,6 +82,7 @@ impl Settings {
             lane: upstream::settings::Settings::default(),
             l1: l1::settings::Settings::default(),
             admin: admin::settings::Settings::default(),
+            allocation: allocation::settings::Settings::default(),
             telemetry: telemetry::settings::Settings::default(),
         }
     }

@@ -4,6 +4,7 @@ use super::Settings;
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
 
+mod allocation;
 mod audit;
 pub(super) mod keyspace;
 mod l1;
@@ -108,6 +109,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
         upstream::BREAKER,
         metrics::TABLE,
         tracing::TABLE,
+        allocation::TABLE,
     ]
     .into_iter()
     .flatten()

@@ -206,7 +206,7 @@ fn no_two_keys_share_a_variable() {
 fn auto_is_what_the_limits_allow() {
     let limits = Limits {
         memory: Some(256 << 20),
-        cpus: Some(3),
+        millicores: Some(3000),
     };
     let auto = file::parse(
         "n.toml",

@@ -12,20 +12,15 @@ use std::time::Duration;
 
 use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientInterface, ClientLike, EventInterface, PubsubInterface};
-use fred::types::RespVersion;
-use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TlsConfig, TlsConnector,
-    TlsHostMapping,
-};
+use fred::types::config::PerformanceConfig;
 use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use super::client;
 use super::identity::Identity;
 use super::lanes::Lanes;
-use super::settings::Address;
 
 /// Messages that may wait to be taken.
 const WAITING: usize = 256;
@@ -176,42 +171,10 @@ impl Bus {
         self.lanes.read_files();
         let (endpoint, settings) = (self.lanes.endpoint(), self.lanes.settings());
         let tls = self.lanes.tls();
-        let server = match &endpoint.address {
-            Address::Tcp { host, port } => {
-                let mut server = Server::new(host.as_str(), *port);
-                if let Some(tls) = &tls {
-                    server.tls_server_name = Some(match &tls.name {
-                        ServerName::DnsName(name) => name.as_ref().into(),
-                        _ => host.as_str().into(),
-                    });
-                }
-                ServerConfig::Centralized { server }
-            }
-            Address::Unix(path) => ServerConfig::new_unix_socket(path),
-        };
-        let connector = tls.map(|tls| TlsConnector::Rustls(tls.connector.clone()));
         let credentials = self.lanes.credentials(&Identity::Ours);
-        let config = Config {
-            fail_fast: true,
-            username: credentials
-                .as_ref()
-                .map(|credentials| credentials.user().to_owned()),
-            password: credentials.map(|credentials| credentials.password),
-            server,
-            version: RespVersion::RESP3,
-            tls: connector.map(|connector| TlsConfig {
-                connector,
-                hostnames: TlsHostMapping::None,
-            }),
-            ..Config::default()
-        };
-        let connection = ConnectionConfig {
-            connection_timeout: settings.connect_timeout,
-            internal_command_timeout: settings.handshake_timeout,
-            max_command_attempts: 1,
-            max_command_buffer_len: WAITING,
-            ..ConnectionConfig::default()
-        };
+        let config = client::config(endpoint, tls.as_deref(), credentials);
+        let (connect, handshake) = (settings.connect_timeout, settings.handshake_timeout);
+        let connection = client::connection(connect, handshake, WAITING);
         let performance = PerformanceConfig {
             broadcast_channel_capacity: WAITING,
             ..PerformanceConfig::default()

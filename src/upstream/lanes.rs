@@ -513,14 +513,14 @@ impl Lanes {
     }
 }
 
-fn read_tls(endpoint: &Endpoint) -> Result<Option<Connector>, String> {
+pub(super) fn read_tls(endpoint: &Endpoint) -> Result<Option<Connector>, String> {
     match (&endpoint.tls, &endpoint.address) {
         (Some(tls), Address::Tcp { host, .. }) => tls::connector(tls, host).map(Some),
         _ => Ok(None),
     }
 }
 
-fn read_ours(endpoint: &Endpoint) -> Result<Option<Credentials>, String> {
+pub(super) fn read_ours(endpoint: &Endpoint) -> Result<Option<Credentials>, String> {
     let Some(file) = &endpoint.password_file else {
         return Ok(endpoint.credentials.clone());
     };

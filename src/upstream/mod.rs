@@ -20,6 +20,7 @@ pub mod breaker;
 pub mod budget;
 pub mod buffers;
 pub mod bus;
+pub mod client;
 pub mod connect;
 mod driver;
 pub mod flights;

@@ -1,6 +1,7 @@
 //! Tests against the real program and real servers, in one binary.
 
 mod alike;
+mod allocation;
 mod audit;
 mod coherence;
 mod config;

@@ -9,7 +9,7 @@ use nearside::config::Settings;
 use nearside::downstream::settings::ListenAddress;
 use nearside::l1::settings::Admit;
 use nearside::upstream::settings::{Address, Choice, Endpoint};
-use nearside::{admin, downstream, l1, proxy, telemetry, upstream};
+use nearside::{admin, allocation, downstream, l1, proxy, telemetry, upstream};
 
 use super::client::Client;
 
@@ -53,6 +53,7 @@ impl Nearside {
                 ..admin::settings::Settings::default()
             },
             telemetry: telemetry::settings::Settings::default(),
+            allocation: allocation::settings::Settings::default(),
         };
         adjust(&mut settings);
         let running = app::start(&settings).unwrap_or_else(|e| panic!("nearside: {e:?}"));

@@ -1,0 +1,246 @@
+//! `/v1/allocations`: leases asked for, looked at, renewed, resized and given back.
+
+mod answers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::extract::rejection::BytesRejection;
+use axum::http::header::{ETAG, IF_MATCH, LOCATION};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use crate::allocation::ledger::reply::Lease;
+use crate::allocation::request::{self, Request};
+use crate::allocation::service::{Acquired, Service};
+pub(super) use answers::{as_json, refused, wrong};
+
+/// The longest that a look at a request may wait.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+/// The longest idempotency key.
+const LONGEST_KEY: usize = 255;
+
+type Answered = Result<Response, Problem>;
+
+/// The routes.
+pub(super) fn routes(service: &Arc<Service>) -> Router {
+    let [asked, listed, looked, renewed, resized, released] = [(); 6].map(|()| Arc::clone(service));
+    let acquire =
+        move |headers: HeaderMap, body| async move { acquire(&asked, &headers, body).await };
+    let list = move || async move { list(&listed) };
+    let look = move |id, uri: Uri| async move { look(&looked, id, &uri).await };
+    let renew = move |id, headers: HeaderMap| async move { renew(&renewed, id, &headers).await };
+    let resize = move |id, headers: HeaderMap, body| async move {
+        resize(&resized, id, &headers, body).await
+    };
+    let release =
+        move |id, headers: HeaderMap| async move { release(&released, id, &headers).await };
+    Router::new()
+        .route(
+            "/v1/allocations",
+            post(acquire)
+                .get(list)
+                .fallback(|| async { Problem::method("GET, HEAD, POST") }),
+        )
+        .route(
+            "/v1/allocations/{id}",
+            get(look)
+                .patch(resize)
+                .delete(release)
+                .fallback(|| async { Problem::method("GET, HEAD, PATCH, DELETE") }),
+        )
+        .route(
+            "/v1/allocations/{id}/renew",
+            post(renew).fallback(|| async { Problem::method("POST") }),
+        )
+}
+
+async fn acquire(
+    service: &Arc<Service>,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answered {
+    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
+    let request = Request::parse(&body).map_err(wrong)?;
+    let key = idempotency_key(headers)?;
+    let asynchronous = headers.get_all("prefer").iter().any(|prefer| {
+        let words = prefer.to_str().unwrap_or_default();
+        words.split(',').any(|word| word.trim() == "respond-async")
+    });
+    let acquired = service.acquire(&request, key, asynchronous).await;
+    match acquired.map_err(|refusal| refused(service, refusal))? {
+        Acquired::Lease(lease, again) => {
+            let status = if again {
+                StatusCode::OK
+            } else {
+                StatusCode::CREATED
+            };
+            let location = format!("/v1/allocations/{}", lease.id);
+            Ok((status, [(LOCATION, location)], shown(&lease)).into_response())
+        }
+        Acquired::Queued(id) => Ok(queued(&id)),
+    }
+}
+
+fn list(service: &Service) -> Response {
+    let leases: Vec<Value> = service.leases().iter().map(answers::lease).collect();
+    as_json(&json!({ "allocations": leases, "queued": service.waiting() }))
+}
+
+async fn look(service: &Service, Path(id): Path<String>, uri: &Uri) -> Answered {
+    let patience = patience(uri)?;
+    match service.outcome(&id, patience).await {
+        None => Ok(queued(&id)),
+        Some(Some(Err(refusal))) => Err(refused(service, refusal)),
+        Some(None | Some(Ok(_))) => answer(service, service.get(&id).await),
+    }
+}
+
+async fn renew(service: &Service, Path(id): Path<String>, headers: &HeaderMap) -> Answered {
+    let fence = fence(headers)?;
+    answer(service, service.renew(&id, fence).await)
+}
+
+async fn resize(
+    service: &Service,
+    Path(id): Path<String>,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answered {
+    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
+    let resources = request::parse_resize(&body).map_err(wrong)?;
+    let fence = fence(headers)?;
+    answer(service, service.resize(&id, fence, &resources).await)
+}
+
+async fn release(service: &Service, Path(id): Path<String>, headers: &HeaderMap) -> Answered {
+    let fence = fence(headers)?;
+    let released = service.release(&id, fence).await;
+    released.map_err(|refusal| refused(service, refusal))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn answer(
+    service: &Service,
+    lease: Result<Lease, crate::allocation::refusal::Refusal>,
+) -> Answered {
+    match lease {
+        Ok(lease) => Ok(shown(&lease)),
+        Err(refusal) => Err(refused(service, refusal)),
+    }
+}
+
+fn shown(lease: &Lease) -> Response {
+    let tag = format!("\"{}\"", lease.fence);
+    ([(ETAG, tag)], as_json(&answers::lease(lease))).into_response()
+}
+
+fn queued(id: &str) -> Response {
+    let location = format!("/v1/allocations/{id}");
+    let body = as_json(&json!({ "id": id, "state": "queued" }));
+    (StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response()
+}
+
+/// `Idempotency-Key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().ok();
+    let key = key.filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    key.map(Some).ok_or_else(|| {
+        Problem::invalid(format!(
+            "Idempotency-Key is not 1 to {LONGEST_KEY} printable ASCII characters"
+        ))
+    })
+}
+
+/// `If-Match`: a fence, or `*` for whichever it is.
+fn fence(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get(IF_MATCH) else {
+        return Err(Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "fence-required",
+            "The lease's fence is needed",
+            "send If-Match with the lease's fence in quotes, as its ETag has it, or * for whichever it is",
+        ));
+    };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let digits = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let fence = digits.and_then(|digits| digits.parse().ok());
+    fence.map(Some).ok_or_else(|| {
+        Problem::invalid(
+            r#"If-Match is neither a fence in quotes, such as "1764543210123456", nor *"#,
+        )
+    })
+}
+
+/// `?wait=10s`.
+fn patience(uri: &Uri) -> Result<Duration, Problem> {
+    let mut patience = Duration::ZERO;
+    for pair in uri.query().unwrap_or_default().split('&') {
+        if pair.is_empty() {
+            continue;
+        }
+        let wait = pair.strip_prefix("wait=").and_then(|text| {
+            let (digits, unit) = match text.strip_suffix("ms") {
+                Some(digits) => (digits, 1),
+                None => (text.strip_suffix('s')?, 1000),
+            };
+            let ms = digits.parse::<u32>().ok()?.checked_mul(unit)?;
+            Some(Duration::from_millis(ms.into()))
+        });
+        patience = wait.filter(|wait| *wait <= LONGEST_LOOK).ok_or_else(|| {
+            Problem::invalid(format!(
+                "{pair:?} is not known; ?wait=10s would wait for ten seconds, and 60s is the most"
+            ))
+        })?;
+    }
+    Ok(patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_and_waits() {
+        let with = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            headers
+        };
+        assert_eq!(fence(&with("if-match", "\"17\"")), Ok(Some(17)));
+        assert_eq!(fence(&with("if-match", "*")), Ok(None));
+        assert_eq!(
+            fence(&HeaderMap::new()).unwrap_err().status,
+            StatusCode::PRECONDITION_REQUIRED
+        );
+        for wrong in ["17", "\"x\"", "\"17", "W/\"17\""] {
+            assert!(fence(&with("if-match", wrong)).is_err(), "{wrong}");
+        }
+        let wait = |query: &str| patience(&format!("/v1/allocations/x{query}").parse().unwrap());
+        assert_eq!(wait(""), Ok(Duration::ZERO));
+        assert_eq!(wait("?wait=10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(wait("?wait=250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["?wait=10", "?wait=61s", "?wiat=1s", "?wait=-1s"] {
+            assert!(wait(wrong).is_err(), "{wrong}");
+        }
+        assert!(idempotency_key(&with("idempotency-key", "")).is_err());
+        assert_eq!(
+            idempotency_key(&with("idempotency-key", "k")),
+            Ok(Some("k"))
+        );
+    }
+}

@@ -1,0 +1,145 @@
+-- The ledger as a whole: what is asserted again after a loss, the server, the audit.
+
+-- Leases and pools as a caller remembers them from an epoch before. While grants pause, a lease is taken back as it was:
+-- it was promised by the ledger that was lost, and nothing has been granted since. Later it has to fit.
+function api.reassert(keys, q)
+  local c = open(keys, q)
+  sweep(c)
+  for _, pool in ipairs(q.pools or {}) do
+    local known = read(c.pools, pool.name)
+    if not known or tonumber(known.version) < tonumber(pool.version) then
+      write(c.pools, pool.name, { capacity = pool.capacity, scope = pool.scope, version = pool.version })
+      pools_changed(c)
+    end
+  end
+  local replies = {}
+  for i, lease in ipairs(q.leases or {}) do
+    local id = lease.id
+    local known, tomb = read(c.leases, id), read(c.ended, id)
+    local reply = { id = id }
+    if known and tonumber(known.fence) < tonumber(lease.fence) then
+      -- A resize was lost.
+      for _, want in ipairs(known.wants) do
+        take(c, want.account, -want.amount)
+      end
+      call('HDEL', c.leases, id)
+      call('ZREM', c.deadlines, 'l:' .. id)
+      known = nil
+    end
+    if known then
+      reply.outcome = known.fence == lease.fence and 'held' or 'fenced'
+    elseif tomb then
+      reply.outcome, reply.reason = 'ended', tomb.reason
+    elseif lease.expires <= c.now then
+      reply.outcome, reply.reason = 'ended', ending(c, lease)
+      entomb(c, id, reply.reason, lease.retention, lease.key)
+    else
+      local short = false
+      if not pausing(c) then
+        for _, want in ipairs(lease.wants) do
+          local pool = read(c.pools, string.sub(want.resource, 6))
+          local capacity = want.capacity or pool and pool.capacity or 0
+          short = short or used(c, want.account) + want.amount > capacity
+        end
+      end
+      if short then
+        reply.outcome, reply.reason = 'ended', 'lost'
+        entomb(c, id, 'lost', lease.retention, lease.key)
+      else
+        reply.outcome = 'restored'
+        lease.id = nil
+        for _, want in ipairs(lease.wants) do
+          take(c, want.account, want.amount)
+        end
+        lease.wants = held(lease.wants)
+        keep(c, id, lease)
+        if pausing(c) then
+          c.pause = math.min(math.max(c.pause, c.now + q.window), c.began + LONGEST * q.window)
+        end
+      end
+      c.fence = math.max(c.fence, tonumber(lease.fence))
+      if lease.key and not read(c.named, lease.key) then
+        write(c.named, lease.key, { id = id, digest = lease.digest })
+      end
+    end
+    replies[i] = reply
+  end
+  return close(c, { outcome = 'asserted', leases = #replies > 0 and replies or nil })
+end
+
+-- What a nearside says when it has connected and now and then: whether the server is the one it was, and may evict.
+function api.hello(keys, q)
+  local c = open(keys, q)
+  sweep(c)
+  local reply = { outcome = 'hello' }
+  local server, memory = redis.pcall('INFO', 'server'), redis.pcall('INFO', 'memory')
+  local run = type(server) == 'string' and string.match(server, 'run_id:(%x+)')
+  local before = call('HGET', c.meta, 'run')
+  if run and run ~= before then
+    if before and not pausing(c) then
+      lost(c, q)
+    end
+    call('HSET', c.meta, 'run', run)
+    c.dirty = true
+  end
+  if type(memory) == 'string' then
+    reply.policy = string.match(memory, 'maxmemory_policy:([%w-]+)')
+    reply.maxmemory = tonumber(string.match(memory, 'maxmemory:(%d+)'))
+  end
+  reply.pools = call('HGET', c.meta, 'pools') or nil
+  reply.leases, reply.waiting = call('HLEN', c.leases), call('ZCARD', c.queue)
+  return close(c, reply)
+end
+
+-- Counts everything again and says what does not agree.
+function api.audit(keys, q)
+  local c = open(keys, q)
+  local counted, wrong, over, leases = {}, {}, {}, 0
+  local stored = call('HGETALL', c.leases)
+  for i = 1, #stored, 2 do
+    leases = leases + 1
+    local lease = cjson.decode(stored[i + 1])
+    for _, want in ipairs(lease.wants) do
+      counted[want.account] = (counted[want.account] or 0) + want.amount
+    end
+    if tonumber(call('ZSCORE', c.deadlines, 'l:' .. stored[i]) or -1) ~= lease.expires then
+      wrong[#wrong + 1] = 'the lease ' .. stored[i] .. ' has another deadline'
+    end
+    if tonumber(lease.fence) > c.fence then
+      wrong[#wrong + 1] = 'the lease ' .. stored[i] .. ' has a fence that is yet to come'
+    end
+  end
+  local counts = call('HGETALL', c.used)
+  for i = 1, #counts, 2 do
+    local account, amount = counts[i], tonumber(counts[i + 1])
+    if (counted[account] or 0) ~= amount then
+      wrong[#wrong + 1] = account .. ' counts ' .. whole(amount) .. ', its leases ' .. whole(counted[account] or 0)
+    end
+    counted[account] = nil
+    local pool = read(c.pools, string.sub(string.match(account, '^[^@]*'), 6))
+    if pool and amount > pool.capacity then
+      over[#over + 1] = account
+    end
+  end
+  for account, amount in pairs(counted) do
+    wrong[#wrong + 1] = account .. ' counts 0, its leases ' .. whole(amount)
+  end
+  local queued, waiting = call('ZRANGE', c.queue, 0, -1), call('HLEN', c.waiting)
+  if #queued ~= waiting then
+    wrong[#wrong + 1] = 'the queue has ' .. #queued .. ' places for ' .. waiting .. ' requests'
+  end
+  for _, id in ipairs(queued) do
+    if call('HEXISTS', c.waiting, id) == 0 or not call('ZSCORE', c.deadlines, 'w:' .. id) then
+      wrong[#wrong + 1] = 'the place of ' .. id .. ' is nobody\'s'
+    end
+  end
+  local expected = leases + waiting + call('HLEN', c.ended)
+  local deadlines = call('ZCARD', c.deadlines)
+  if deadlines ~= expected then
+    wrong[#wrong + 1] = deadlines .. ' deadlines for ' .. expected .. ' that have one'
+  end
+  return close(c, {
+    outcome = 'audit', leases = leases, wrong = #wrong > 0 and wrong or nil, over = #over > 0 and over or nil,
+  })
+end
+

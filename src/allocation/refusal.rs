@@ -1,0 +1,89 @@
+//! Why there is no lease, or no such change to one.
+
+use super::ledger::guard::Failure;
+use super::ledger::reply::{Exhausted, Outcome, Reason, Reply};
+use super::ledger::way::Cause;
+use super::request::Invalid;
+
+/// See the module's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A member is wrong.
+    Invalid(Invalid),
+    /// There is not enough.
+    Exhausted(Exhausted),
+    /// Too many wait.
+    QueueFull,
+    /// Grants pause for so many milliseconds yet, since the ledger has lost data or is new.
+    Recovering(u64),
+    /// The circuit is open for so many milliseconds yet.
+    Open(u64),
+    /// The ledger does not answer, or may not be relied on.
+    Unavailable(String),
+    /// There was none within the time that it was to be waited for.
+    Deadline,
+    /// The idempotency key was used for something else.
+    KeyReused,
+    /// A request under the same idempotency key waits.
+    InProgress,
+    /// It is over.
+    Ended(Reason),
+    /// There is none of this id or name.
+    Unknown,
+    /// The fence is this one.
+    Fenced(u64),
+    /// Leases count in the pool.
+    InUse,
+}
+
+impl Refusal {
+    /// What an answer means that is not the one hoped for.
+    #[must_use]
+    pub fn of(reply: Reply) -> Self {
+        let field = |reason: String| {
+            Self::Invalid(Invalid {
+                field: "resources".to_owned(),
+                reason,
+            })
+        };
+        match reply.outcome {
+            Outcome::Exhausted(exhausted) => Self::Exhausted(exhausted),
+            Outcome::QueueFull => Self::QueueFull,
+            Outcome::Recovering => Self::Recovering(reply.pause),
+            Outcome::UnknownPool { resource } => field(format!(
+                "there is no {resource}; PUT /v1/pools/{} makes it",
+                resource.trim_start_matches("pool:")
+            )),
+            Outcome::UnknownNode { resource } => field(format!(
+                "{resource} is one of each node, and allocation.node does not say which this is"
+            )),
+            Outcome::KeyReused => Self::KeyReused,
+            Outcome::InProgress => Self::InProgress,
+            Outcome::Ended { reason } => Self::Ended(reason),
+            Outcome::Unknown => Self::Unknown,
+            Outcome::Fenced { lease } => Self::Fenced(lease.fence),
+            Outcome::InUse => Self::InUse,
+            other => Self::Unavailable(format!(
+                "the ledger's answer is not to the question: {other:?}"
+            )),
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Open(ms) => Self::Open(ms),
+            Failure::Trouble(trouble) => Self::Unavailable(trouble.detail),
+        }
+    }
+}
+
+/// Whether asking again may help, and whether it may have been done.
+#[must_use]
+pub(super) fn passes(failure: &Failure) -> bool {
+    match failure {
+        Failure::Open(_) => true,
+        Failure::Trouble(trouble) => trouble.cause != Cause::Refused,
+    }
+}

@@ -1,0 +1,9 @@
+//! The ledger of leases, and the service in front of it.
+
+mod api;
+mod differential;
+mod histories;
+mod linear;
+mod model;
+mod rig;
+mod rules;
