@@ -53,6 +53,13 @@ fn it_says_where_the_time_went() {
     session.read();
     // An own connection's.
     session.must(&["DEBUG", "SLEEP", "0.1"]);
+    // One that its client has put into a trace has that one's id.
+    session.must(&[
+        "NEARSIDE",
+        "TRACEPARENT",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ]);
+    session.must(&["DEBUG", "SLEEP", "0.1"]);
     // What waits for something to happen is not slow.
     session.call(&["BLPOP", "nothing", "0.2"]);
     let told = session.must(&["NEARSIDE", "SLOWLOG", "GET", "9"]);
@@ -74,6 +81,9 @@ fn it_says_where_the_time_went() {
         assert_eq!(field(entry, &["key"]), &Value::Nil, "never in clear");
     }
     assert_eq!(text(set, "key_hash").len(), 16);
+    let traced = text(debug, "trace_id");
+    assert_eq!(traced, "0af7651916cd43dd8448eb211c80319c", "the newest");
+    assert_eq!(field(set, &["trace_id"]), &Value::Nil);
     assert!(
         told.elements()
             .iter()

@@ -20,6 +20,9 @@ pub fn of(log: &SlowLog, count: usize, slowest: bool) -> Tree {
             Key::Hash(hash) => Tree::Text(format!("{hash:016x}")),
             _ => Tree::Null,
         };
+        let trace = operation.context.map_or(Tree::Null, |context| {
+            Tree::Text(format!("{:032x}", context.trace))
+        });
         let (waiting, upstream) = parts(&operation);
         Tree::map([
             ("number", Tree::Number(entry.number)),
@@ -33,6 +36,7 @@ pub fn of(log: &SlowLog, count: usize, slowest: bool) -> Tree {
             ("waiting_us", Tree::number(waiting)),
             ("upstream_us", Tree::number(upstream)),
             ("reply_bytes", Tree::Number(operation.reply_bytes)),
+            ("trace_id", trace),
             (
                 "error",
                 operation.error.as_deref().map_or(Tree::Null, Tree::text),
