@@ -3,7 +3,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 BENCH_ROUNDS ?= 5
 
-.PHONY: run build test check fuzz bench bench-telemetry bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset
+.PHONY: run build test check fuzz bench bench-telemetry bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset test-all schemathesis
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
@@ -49,6 +49,19 @@ test: linker .venv/installed .venv/newer-redis/redis-server ## Everything that t
 	@command -v npm >/dev/null || .ci/install nodejs npm
 	@test -e tests/clients/node/node_modules || npm ci --silent --prefix tests/clients/node
 	cd tests/clients/node && PROGRAM_UNDER_TEST=$(abspath $(TARGET))/debug/nearside node --test
+
+test-all: test schemathesis ## `test`, and what takes long or much to install.
+
+# It needs other versions of what the clients need.
+.venv/schemathesis/bin/schemathesis:
+	@.ci/install python3-venv
+	python3 -m venv .venv/schemathesis
+	.venv/schemathesis/bin/pip install --quiet schemathesis==4.32.5
+
+schemathesis: linker .venv/schemathesis/bin/schemathesis ## The side port against its own description, two to three minutes.
+	@.ci/install redis-server python3
+	cargo build --locked
+	tests/openapi/run $(TARGET)/debug/nearside .venv/schemathesis/bin/schemathesis
 
 check: linker ## Format, lints, documentation, licences and duplicate versions.
 	@.ci/install python3

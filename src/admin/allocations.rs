@@ -1,25 +1,27 @@
 //! `/v1/allocations`: leases asked for, looked at, renewed, resized and given back.
 
 mod answers;
+pub(super) mod described;
+pub(super) mod problems;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::http::header::{ETAG, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use serde_json::{Value, json};
 
+use super::openapi::Routes;
 use super::problem::Problem;
 use crate::allocation::ledger::reply::Lease;
 use crate::allocation::request::{self, Request};
 use crate::allocation::service::{Acquired, Service};
+use answers::{LeaseAnswer, Leases, Queued};
 pub(super) use answers::{as_json, refused, wrong};
+use problems::FENCE_REQUIRED;
 
 /// The longest that a look at a request may wait.
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
@@ -27,9 +29,11 @@ const LONGEST_LOOK: Duration = Duration::from_secs(60);
 const LONGEST_KEY: usize = 255;
 
 type Answered = Result<Response, Problem>;
+/// A part of the path, where it is a text.
+pub(super) type Named = Result<Path<String>, PathRejection>;
 
 /// The routes.
-pub(super) fn routes(service: &Arc<Service>) -> Router {
+pub(super) fn routes(service: &Arc<Service>) -> Routes {
     let [asked, listed, looked, renewed, resized, released] = [(); 6].map(|()| Arc::clone(service));
     let acquire =
         move |headers: HeaderMap, body| async move { acquire(&asked, &headers, body).await };
@@ -41,23 +45,25 @@ pub(super) fn routes(service: &Arc<Service>) -> Router {
     };
     let release =
         move |id, headers: HeaderMap| async move { release(&released, id, &headers).await };
-    Router::new()
-        .route(
+    Routes::default()
+        .at(
             "/v1/allocations",
-            post(acquire)
-                .get(list)
-                .fallback(|| async { Problem::method("GET, HEAD, POST") }),
+            [
+                described::acquire().post(acquire),
+                described::all().get(list),
+            ],
         )
-        .route(
+        .at(
             "/v1/allocations/{id}",
-            get(look)
-                .patch(resize)
-                .delete(release)
-                .fallback(|| async { Problem::method("GET, HEAD, PATCH, DELETE") }),
+            [
+                described::look().get(look),
+                described::resize().patch(resize),
+                described::release().delete(release),
+            ],
         )
-        .route(
+        .at(
             "/v1/allocations/{id}/renew",
-            post(renew).fallback(|| async { Problem::method("POST") }),
+            [described::renew().post(renew)],
         )
 }
 
@@ -89,11 +95,14 @@ async fn acquire(
 }
 
 fn list(service: &Service) -> Response {
-    let leases: Vec<Value> = service.leases().iter().map(answers::lease).collect();
-    as_json(&json!({ "allocations": leases, "queued": service.waiting() }))
+    as_json(&Leases {
+        allocations: service.leases().iter().map(LeaseAnswer::of).collect(),
+        queued: service.waiting(),
+    })
 }
 
-async fn look(service: &Service, Path(id): Path<String>, uri: &Uri) -> Answered {
+async fn look(service: &Service, id: Named, uri: &Uri) -> Answered {
+    let id = named(id)?;
     let patience = patience(uri)?;
     match service.outcome(&id, patience).await {
         None => Ok(queued(&id)),
@@ -102,24 +111,27 @@ async fn look(service: &Service, Path(id): Path<String>, uri: &Uri) -> Answered 
     }
 }
 
-async fn renew(service: &Service, Path(id): Path<String>, headers: &HeaderMap) -> Answered {
+async fn renew(service: &Service, id: Named, headers: &HeaderMap) -> Answered {
+    let id = named(id)?;
     let fence = fence(headers)?;
     answer(service, service.renew(&id, fence).await)
 }
 
 async fn resize(
     service: &Service,
-    Path(id): Path<String>,
+    id: Named,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answered {
     let body = body.map_err(|refused| Problem::unreadable(&refused))?;
+    let id = named(id)?;
     let resources = request::parse_resize(&body).map_err(wrong)?;
     let fence = fence(headers)?;
     answer(service, service.resize(&id, fence, &resources).await)
 }
 
-async fn release(service: &Service, Path(id): Path<String>, headers: &HeaderMap) -> Answered {
+async fn release(service: &Service, id: Named, headers: &HeaderMap) -> Answered {
+    let id = named(id)?;
     let fence = fence(headers)?;
     let released = service.release(&id, fence).await;
     released.map_err(|refusal| refused(service, refusal))?;
@@ -138,13 +150,18 @@ fn answer(
 
 fn shown(lease: &Lease) -> Response {
     let tag = format!("\"{}\"", lease.fence);
-    ([(ETAG, tag)], as_json(&answers::lease(lease))).into_response()
+    ([(ETAG, tag)], as_json(&LeaseAnswer::of(lease))).into_response()
 }
 
 fn queued(id: &str) -> Response {
     let location = format!("/v1/allocations/{id}");
-    let body = as_json(&json!({ "id": id, "state": "queued" }));
+    let body = as_json(&Queued::under(id));
     (StatusCode::ACCEPTED, [(LOCATION, location)], body).into_response()
+}
+
+pub(super) fn named(part: Named) -> Result<String, Problem> {
+    let Path(text) = part.map_err(|refused| Problem::path(&refused))?;
+    Ok(text)
 }
 
 /// `Idempotency-Key`.
@@ -153,7 +170,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         return Ok(None);
     };
     let key = value.to_str().ok();
-    let key = key.filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let right = |key: &&str| {
+        let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        printable && (1..=LONGEST_KEY).contains(&key.len())
+    };
+    let key = key.filter(right);
     key.map(Some).ok_or_else(|| {
         Problem::invalid(format!(
             "Idempotency-Key is not 1 to {LONGEST_KEY} printable ASCII characters"
@@ -165,9 +186,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 fn fence(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get(IF_MATCH) else {
         return Err(Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "fence-required",
-            "The lease's fence is needed",
+            FENCE_REQUIRED,
             "send If-Match with the lease's fence in quotes, as its ETag has it, or * for whichever it is",
         ));
     };
@@ -223,10 +242,7 @@ mod tests {
         };
         assert_eq!(fence(&with("if-match", "\"17\"")), Ok(Some(17)));
         assert_eq!(fence(&with("if-match", "*")), Ok(None));
-        assert_eq!(
-            fence(&HeaderMap::new()).unwrap_err().status,
-            StatusCode::PRECONDITION_REQUIRED
-        );
+        assert_eq!(fence(&HeaderMap::new()).unwrap_err().kind, FENCE_REQUIRED);
         for wrong in ["17", "\"x\"", "\"17", "W/\"17\""] {
             assert!(fence(&with("if-match", wrong)).is_err(), "{wrong}");
         }

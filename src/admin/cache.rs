@@ -1,17 +1,18 @@
 //! `/v1/cache/*`: invalidation by hand, statistics, hot keys, big keys.
 
+mod described;
+
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Deserialize;
 
-use super::problem::Problem;
+use super::openapi::Routes;
+use super::problem::{Kind, Problem};
 use crate::l1::hot::COUNTED;
 use crate::proxy::control::tree::Tree;
 use crate::proxy::control::{Control, NO_FLEET, Scope, Target, slow_log, statistics};
@@ -21,30 +22,32 @@ use crate::telemetry::clock::now_ms;
 /// Hot keys that are told where no number is given.
 const HOT_KEYS: usize = 20;
 
+const ALONE: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "no-fleet",
+    "This nearside is in no fleet",
+);
+const NOT_TOLD: Kind = Kind::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "fleet-not-told",
+    "The fleet could not be told",
+);
+
 /// The routes.
-pub(super) fn routes(control: &Arc<Control>) -> Router {
+pub(super) fn routes(control: &Arc<Control>) -> Routes {
     let [invalidating, counting, sampling, sizing] = [(); 4].map(|()| Arc::clone(control));
     let invalidate = move |body| async move { invalidate(&invalidating, body).await };
     let stats = move || async move { json(&statistics::of(counting.lanes(), now_ms())) };
     let hot_keys = move |uri: Uri| async move { hot_keys(&sampling, &uri) };
     let big_keys = move |uri: Uri| async move { big_keys(&sizing, &uri) };
-    Router::new()
-        .route(
-            "/v1/cache/bigkeys",
-            get(big_keys).fallback(|| async { Problem::method("GET, HEAD") }),
-        )
-        .route(
+    Routes::default()
+        .at(
             "/v1/cache/invalidate",
-            post(invalidate).fallback(|| async { Problem::method("POST") }),
+            [described::invalidate().post(invalidate)],
         )
-        .route(
-            "/v1/cache/stats",
-            get(stats).fallback(|| async { Problem::method("GET, HEAD") }),
-        )
-        .route(
-            "/v1/cache/hotkeys",
-            get(hot_keys).fallback(|| async { Problem::method("GET, HEAD") }),
-        )
+        .at("/v1/cache/stats", [described::stats().get(stats)])
+        .at("/v1/cache/hotkeys", [described::hot_keys().get(hot_keys)])
+        .at("/v1/cache/bigkeys", [described::big_keys().get(big_keys)])
 }
 
 /// A tree as an answer.
@@ -77,31 +80,16 @@ async fn invalidate(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|refused| {
-        let detail = format!("{}; name fewer keys in one request", refused.body_text());
-        Problem::new(
-            refused.status(),
-            "unreadable-body",
-            "The body cannot be read",
-            detail,
-        )
+        let problem = Problem::unreadable(&refused);
+        let detail = format!("{}; name fewer keys in one request", problem.detail);
+        Problem { detail, ..problem }
     })?;
     let (target, scope) = asked(&body)?;
     if scope == Scope::Fleet && !control.has_fleet() {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "no-fleet",
-            "This nearside is in no fleet",
-            NO_FLEET,
-        ));
+        return Err(Problem::new(ALONE, NO_FLEET));
     }
-    let done = control.invalidate(&target, scope).await.map_err(|error| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "fleet-not-told",
-            "The fleet could not be told",
-            error,
-        )
-    })?;
+    let done = control.invalidate(&target, scope).await;
+    let done = done.map_err(|error| Problem::new(NOT_TOLD, error))?;
     let mut fields = vec![
         (
             "scope".to_owned(),
@@ -209,7 +197,7 @@ mod tests {
         ] {
             let problem = asked(body.as_bytes()).expect_err(body);
             assert!(problem.detail.contains(word), "{body}: {}", problem.detail);
-            assert_eq!(problem.status, StatusCode::BAD_REQUEST);
+            assert_eq!(problem.kind.status, StatusCode::BAD_REQUEST);
         }
     }
 

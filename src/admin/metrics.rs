@@ -12,18 +12,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use parking_lot::Mutex;
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 use tokio::time::{MissedTickBehavior, interval};
+use utoipa::openapi::ObjectBuilder;
 
 use super::Facts;
-use super::problem::Problem;
+use super::openapi::Routes;
+use super::openapi::about::about;
+use super::openapi::schemas::{list, object, text, word};
+use super::problem::{Kind, Problem};
 use crate::downstream::drain::Ending;
 use crate::telemetry::catalogue;
 use crate::telemetry::clock::now_ms;
@@ -44,6 +46,8 @@ mod ratio;
 const LATELY: u64 = 60_000;
 /// How often reads are looked at for that.
 const LOOK: Duration = Duration::from_secs(1);
+
+const METRICS_OFF: Kind = Kind::new(StatusCode::NOT_FOUND, "metrics-off", "Metrics are off");
 
 /// Where the numbers are.
 pub struct Sources {
@@ -108,34 +112,59 @@ impl Metrics {
 }
 
 /// `/metrics`, on every port.
-pub(super) fn routes(facts: &Arc<Facts>) -> Router {
+pub(super) fn routes(facts: &Arc<Facts>) -> Routes {
     let facts = Arc::clone(facts);
     let show = move |headers: HeaderMap| async move { answer(&facts, &headers) };
-    Router::new().route(
-        "/metrics",
-        get(show).fallback(|| async { Problem::method("GET, HEAD") }),
-    )
+    let kinds = [prometheus::TEXT_FORMAT, openmetrics::CONTENT_TYPE];
+    let about = about("telemetry", "scrape", "Every metric as it stands now.")
+        .answers_text(StatusCode::OK, &kinds, "the format that Accept prefers")
+        .problems(&[METRICS_OFF]);
+    Routes::default().at("/metrics", [about.get(show)])
 }
 
 /// `/v1/metrics/catalogue`, for the pod alone.
-pub(super) fn catalogue() -> Router {
+pub(super) fn catalogue() -> Routes {
     let show = || async {
         let metrics: Vec<_> = catalogue::all().collect();
         let body = serde_json::json!({ "metrics": metrics }).to_string();
         ([(CONTENT_TYPE, "application/json")], body)
     };
-    Router::new().route(
-        "/v1/metrics/catalogue",
-        get(show).fallback(|| async { Problem::method("GET, HEAD") }),
+    let about = about(
+        "telemetry",
+        "listMetrics",
+        "All metrics, and what they mean.",
     )
+    .answers_as(
+        StatusCode::OK,
+        "Catalogue",
+        described(),
+        "what docs/metrics.md says",
+    );
+    Routes::default().at("/v1/metrics/catalogue", [about.get(show)])
+}
+
+/// The catalogue's schema.
+fn described() -> ObjectBuilder {
+    let label = object([
+        ("name", text().into()),
+        ("meaning", text().into()),
+        ("values", list(text()).into()),
+    ]);
+    let metric = object([
+        ("name", text().into()),
+        ("type", word(["counter", "gauge", "histogram"]).into()),
+        ("unit", word(["none", "seconds", "bytes", "ratio"]).into()),
+        ("labels", list(label).into()),
+        ("help", text().into()),
+    ]);
+    let absent = text().description(Some("when there is none of it, if that may be"));
+    object([("metrics", list(metric.property("absent", absent)).into())])
 }
 
 fn answer(facts: &Facts, headers: &HeaderMap) -> Result<Response, Problem> {
     let Some(metrics) = &facts.metrics else {
         return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "metrics-off",
-            "Metrics are off",
+            METRICS_OFF,
             "this nearside was started with enabled = false in [metrics]; it needs a restart with true",
         ));
     };

@@ -4,6 +4,7 @@ mod allocations;
 mod cache;
 pub mod metrics;
 mod mode;
+mod openapi;
 mod pools;
 mod probes;
 mod problem;
@@ -21,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,6 +38,8 @@ use crate::telemetry::openmetrics::Exemplars;
 use crate::telemetry::traces::Traces;
 use crate::upstream::lanes::Lanes;
 use metrics::Metrics;
+use openapi::Routes;
+use openapi::about::about;
 use settings::Settings;
 
 /// What the side port shows.
@@ -68,6 +71,8 @@ pub struct Facts {
 /// What runs on the side port's runtime beside it, for as long as it runs.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// The media type of texts that are for people.
+const PLAIN: &str = "text/plain; charset=utf-8";
 /// How long answers that are under way at the end are waited for.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -114,7 +119,7 @@ impl Admin {
             tracing::info!(%address, "side port on {address}");
         }
         let whole = http.map(|(listener, _)| (listener, all_routes(&facts)));
-        let public = metrics.map(|(listener, _)| (listener, public_routes(&facts)));
+        let public = metrics.map(|(listener, _)| (listener, public_routes(&facts).undocumented()));
         let (stop, stopped) = watch::channel(());
         let serve = move || {
             runtime.block_on(async move {
@@ -166,21 +171,34 @@ async fn serve(
 
 /// What only the pod itself reaches.
 fn all_routes(facts: &Arc<Facts>) -> Router {
-    let config = Arc::clone(facts);
     let orders = cache::routes(&facts.control)
         .merge(allocations::routes(&facts.allocation))
         .merge(pools::routes(&facts.allocation))
         .merge(mode::routes(facts))
         .merge(upstreams::routes(&facts.lanes))
         .merge(quit::routes(facts))
-        .merge(slow_log::routes(&facts.lanes));
+        .merge(slow_log::routes(&facts.lanes))
+        .traced(|router| traced::layer(router, facts.traces.as_ref()));
     public_routes(facts)
-        .route("/config", get(|| async move { (config.config)() }))
+        .merge(configuration(facts))
         .merge(metrics::catalogue())
-        .merge(traced::layer(orders, facts.traces.as_ref()))
+        .merge(orders)
+        .documented()
 }
 
 /// What anybody may see.
-fn public_routes(facts: &Arc<Facts>) -> Router {
+fn public_routes(facts: &Arc<Facts>) -> Routes {
     probes::routes(facts).merge(metrics::routes(facts))
+}
+
+/// `/config`.
+fn configuration(facts: &Arc<Facts>) -> Routes {
+    let facts = Arc::clone(facts);
+    let about = about("process", "showConfig", "The configuration as it is now.").answers_text(
+        StatusCode::OK,
+        &[PLAIN],
+        "a key and its value a line, secrets redacted",
+    );
+    let show = move || async move { (facts.config)() };
+    Routes::default().at("/config", [about.get(show)])
 }

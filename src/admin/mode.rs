@@ -2,56 +2,95 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
 use serde_json::{Value, json};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
 
 use super::Facts;
-use super::problem::Problem;
+use super::openapi::Routes;
+use super::openapi::about::about;
+use super::openapi::schemas::{closed, object, word};
+use super::problem::{INVALID, Kind, Problem};
 use crate::downstream::switch::Switch;
 use crate::l1::settings::Mode;
 
 /// A body is a line; no more is read.
 const BODY_LIMIT: usize = 4096;
 
-pub(super) fn routes(facts: &Arc<Facts>) -> Router {
-    Router::new()
-        .route("/v1/cache/mode", get(show).put(change))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(Arc::clone(facts))
+const NEEDS_RESTART: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "needs-restart",
+    "The mode cannot be changed while this runs",
+);
+
+pub(super) fn routes(facts: &Arc<Facts>) -> Routes {
+    const OK: StatusCode = StatusCode::OK;
+    let [shown, changed] = [(); 2].map(|()| Arc::clone(facts));
+    let show = move || async move { describe(&shown.switch) };
+    let change = move |body| async move { change(&changed, body) };
+    let show = about("cache", "showMode", "The cache's mode.")
+        .answers_as(OK, "Mode", told(), "as it is now")
+        .get(show);
+    let change = about("cache", "changeMode", "Changes it while nearside runs.")
+        .tells("Until the next SIGHUP or restart, which have it as the configuration says.")
+        .takes(
+            "ModeChange",
+            asked(),
+            Required::True,
+            json!({ "mode": "on" }),
+        )
+        .answers_as(OK, "Mode", told(), "as it is from now on")
+        .problems(&[INVALID, NEEDS_RESTART])
+        .put(change);
+    Routes::default()
+        .at("/v1/cache/mode", [show, change])
+        .limited(BODY_LIMIT)
 }
 
-async fn show(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
-    describe(&facts.switch)
+fn modes() -> ObjectBuilder {
+    word(Mode::NAMES.iter().map(|(name, _)| *name))
 }
 
-async fn change(
-    State(facts): State<Arc<Facts>>,
+fn sample() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Number)
+        .minimum(Some(0_u64))
+        .maximum(Some(1_u64))
+        .description(Some("the share of all keys that are cached"))
+}
+
+/// The schema of an answer.
+fn told() -> ObjectBuilder {
+    let warming_up = ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .description(Some("it was switched on and serves nothing yet"));
+    object([
+        ("mode", modes().into()),
+        ("warming_up", warming_up.into()),
+        ("sample", sample().into()),
+    ])
+}
+
+/// The schema of a change: either member, or both.
+fn asked() -> ObjectBuilder {
+    let either = ObjectBuilder::new()
+        .property("mode", modes())
+        .property("sample", sample());
+    closed(either).min_properties(Some(1))
+}
+
+fn change(
+    facts: &Facts,
     body: Result<Bytes, BytesRejection>,
-) -> Result<impl IntoResponse, Problem> {
-    let body = body.map_err(|rejection| {
-        Problem::new(
-            rejection.status(),
-            "invalid-request",
-            "The request is not valid",
-            rejection.body_text(),
-        )
-    })?;
+) -> Result<impl IntoResponse + use<>, Problem> {
+    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
     let (mode, sample) = parse(&body).map_err(Problem::invalid)?;
-    facts.switch.set(mode, sample).map_err(|reason| {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "needs-restart",
-            "The mode cannot be changed while this runs",
-            reason,
-        )
-    })?;
+    let set = facts.switch.set(mode, sample);
+    set.map_err(|reason| Problem::new(NEEDS_RESTART, reason))?;
     tracing::info!(
         mode = mode.map(Mode::name),
         sample = sample.map(share),

@@ -12,32 +12,42 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
-use super::Facts;
+use super::openapi::Routes;
+use super::openapi::about::{About, about};
+use super::{Facts, PLAIN};
 use crate::downstream::drain::Stage;
 
 /// How long a thread may take for a sign of life. A probe's `timeoutSeconds` has to be more to see the reason.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(super) fn routes(facts: &Arc<Facts>) -> Router {
-    Router::new()
-        .route("/liveness", get(liveness))
-        .route("/readiness", get(readiness))
-        .route("/startup", get(|| async { answer(Ok(())) }))
-        .with_state(Arc::clone(facts))
-}
-
-async fn liveness(State(facts): State<Arc<Facts>>) -> Response {
-    answer(facts.pulse.check(PATIENCE).await)
-}
-
-async fn readiness(State(facts): State<Arc<Facts>>) -> Response {
-    answer(is_ready(&facts))
+pub(super) fn routes(facts: &Arc<Facts>) -> Routes {
+    const OK: StatusCode = StatusCode::OK;
+    let about = |name, summary, ok| {
+        let about = about("probes", name, summary);
+        about.answers_text(OK, &[PLAIN], ok)
+    };
+    let or_why = |about: About| {
+        const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        about.answers_text(UNAVAILABLE, &[PLAIN], "what is wrong, in a line")
+    };
+    let live = about("liveness", "Whether it is alive.", "each thread answers");
+    let ready = about(
+        "readiness",
+        "Whether to send clients.",
+        "clients are welcome",
+    );
+    let started = about("startup", "Whether it has started.", "clients can connect");
+    let [living, reading] = [(); 2].map(|()| Arc::clone(facts));
+    let liveness = move || async move { answer(living.pulse.check(PATIENCE).await) };
+    let readiness = move || async move { answer(is_ready(&reading)) };
+    let startup = || async { answer(Ok(())) };
+    Routes::default()
+        .at("/liveness", [or_why(live).get(liveness)])
+        .at("/readiness", [or_why(ready).get(readiness)])
+        .at("/startup", [started.get(startup)])
 }
 
 fn is_ready(facts: &Facts) -> Result<(), String> {

@@ -2,37 +2,44 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use serde_json::{Value, json};
+use utoipa::openapi::{ObjectBuilder, Required};
 
 use super::Facts;
-use super::problem::Problem;
+use super::openapi::Routes;
+use super::openapi::about::about;
+use super::openapi::schemas::{closed, object, word};
+use super::problem::{Problem, UNPROCESSABLE};
 use crate::downstream::drain::Stage;
 use crate::downstream::settings::Drain;
 
 /// A body is a line; no more is read.
 const BODY_LIMIT: usize = 4096;
 
-pub(super) fn routes(facts: &Arc<Facts>) -> Router {
-    Router::new()
-        .route(
-            "/v1/quit",
-            post(quit).fallback(|| async { Problem::method("POST") }),
-        )
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(Arc::clone(facts))
+pub(super) fn routes(facts: &Arc<Facts>) -> Routes {
+    let facts = Arc::clone(facts);
+    let quit = move |uri: Uri, body| async move { quit(&facts, &uri, body) };
+    let drain = || word(Drain::NAMES.iter().map(|(name, _)| *name));
+    let body = closed(ObjectBuilder::new().property("drain", drain()));
+    let draining = object([("draining", drain().into())]);
+    let example = json!({ "drain": "wait-clients" });
+    let about = about("process", "quit", "Ends this nearside, as SIGTERM does.")
+        .takes("Quit", body, Required::False, example)
+        .answers_as(StatusCode::ACCEPTED, "Draining", draining, "how it ends")
+        .problems(&[UNPROCESSABLE]);
+    Routes::default()
+        .at("/v1/quit", [about.post(quit)])
+        .limited(BODY_LIMIT)
 }
 
-async fn quit(
-    State(facts): State<Arc<Facts>>,
-    uri: Uri,
+fn quit(
+    facts: &Facts,
+    uri: &Uri,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|refused| Problem::unreadable(&refused))?;

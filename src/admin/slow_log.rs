@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::get;
+use utoipa::openapi::{ObjectBuilder, Type};
 
 use super::cache::json;
-use super::problem::Problem;
+use super::openapi::Routes;
+use super::openapi::about::about;
+use super::openapi::schemas::{count, list, object, or_null, text, whole, word};
+use super::problem::{INVALID, Problem};
 use crate::proxy::control::slow_log;
 use crate::proxy::control::tree::Tree;
 use crate::telemetry::slow_log::SlowLog;
@@ -20,16 +22,49 @@ const COUNT: usize = 20;
 const MOST: usize = 10_000;
 
 /// The routes.
-pub(super) fn routes(lanes: &Arc<Lanes>) -> Router {
+pub(super) fn routes(lanes: &Arc<Lanes>) -> Routes {
+    const OK: StatusCode = StatusCode::OK;
     let [telling, forgetting] = [(); 2].map(|()| Arc::clone(lanes));
     let told = move |uri: Uri| async move { told(&telling.telemetry().slow_log, &uri) };
     let forgotten = move || async move {
         let forgotten = forgetting.telemetry().slow_log.clear() as u64;
         json(&Tree::map([("forgotten", Tree::Number(forgotten))]))
     };
-    let methods = get(told).delete(forgotten);
-    let methods = methods.fallback(|| async { Problem::method("GET, HEAD, DELETE") });
-    Router::new().route("/v1/slowlog", methods)
+    let most = MOST as u64;
+    let tell = about("telemetry", "listSlow", "The operations that took long.")
+        .query(
+            "count",
+            whole(1, most),
+            "how many; 20 where nothing is said",
+        )
+        .query("sort", word(["newest", "slowest"]), "which come first")
+        .answers_as(OK, "SlowLog", list(described()), "each with what it took")
+        .problems(&[INVALID]);
+    let about = about("telemetry", "forgetSlow", "Forgets them.");
+    let counted = object([("forgotten", count().into())]);
+    let forget = about.answers_as(OK, "Forgotten", counted, "how many there were");
+    Routes::default().at("/v1/slowlog", [tell.get(told), forget.delete(forgotten)])
+}
+
+/// An operation's schema.
+fn described() -> ObjectBuilder {
+    let some_text = || or_null(Type::String, text());
+    let some_count = || or_null(Type::Integer, count());
+    object([
+        ("number", count().into()),
+        ("time_ms", count().into()),
+        ("command", text().into()),
+        ("key", some_text().into()),
+        ("key_hash", some_text().into()),
+        ("client_id", count().into()),
+        ("route", text().into()),
+        ("took_us", count().into()),
+        ("waiting_us", some_count().into()),
+        ("upstream_us", some_count().into()),
+        ("reply_bytes", count().into()),
+        ("trace_id", some_text().into()),
+        ("error", some_text().into()),
+    ])
 }
 
 fn told(log: &SlowLog, uri: &Uri) -> Result<Response, Problem> {

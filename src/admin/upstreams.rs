@@ -1,18 +1,19 @@
 //! `/v1/upstreams*`: how the upstream is, and orders to its circuit breaker.
 
+mod described;
+
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
+use axum::extract::Path;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde_json::Value;
 
 use super::cache::json;
-use super::problem::Problem;
+use super::openapi::Routes;
+use super::problem::{Kind, NO_SUCH_PATH, Problem};
 use crate::proxy::control::upstreams;
 use crate::upstream::breaker::Forced;
 use crate::upstream::lanes::Lanes;
@@ -27,51 +28,50 @@ const ORDERS: [(&str, Option<Forced>); 3] = [
     ("auto", None),
 ];
 
+const NO_UPSTREAM: Kind = Kind::new(
+    StatusCode::NOT_FOUND,
+    "not-found",
+    "There is no such upstream",
+);
+
 /// The routes. A node's name is an address and may be a path: its slashes are taken whether they are encoded or not.
-pub(super) fn routes(lanes: &Arc<Lanes>) -> Router {
-    let shown = Arc::clone(lanes);
+pub(super) fn routes(lanes: &Arc<Lanes>) -> Routes {
+    let [shown, ordered] = [(); 2].map(|()| Arc::clone(lanes));
     let show = move || async move { json(&upstreams::of(&shown)) };
-    Router::new()
-        .route(
-            "/v1/upstreams",
-            get(show).fallback(|| async { Problem::method("GET, HEAD") }),
-        )
-        .route(
+    let order = move |below, body| async move { order(&ordered, below, body) };
+    Routes::default()
+        .at("/v1/upstreams", [described::list_all().get(show)])
+        .below(
             "/v1/upstreams/{*below}",
-            post(order).fallback(|| async { Problem::method("POST") }),
+            "/v1/upstreams/{node}/breaker",
+            [described::order().post(order)],
         )
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .with_state(Arc::clone(lanes))
+        .limited(BODY_LIMIT)
 }
 
-async fn order(
-    State(lanes): State<Arc<Lanes>>,
+fn order(
+    lanes: &Lanes,
     below: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let Path(below) = below.map_err(|refused| not_found(refused.body_text()))?;
+    let Path(below) = below.map_err(|refused| Problem::new(NO_UPSTREAM, refused.body_text()))?;
     let name = below.strip_suffix("/breaker").ok_or_else(|| {
-        not_found("orders are sent to /v1/upstreams/{node}/breaker, with the node percent-encoded")
+        Problem::new(
+            NO_SUCH_PATH,
+            "orders are sent to /v1/upstreams/{node}/breaker, with the node percent-encoded",
+        )
     })?;
-    let node = upstreams::find(&lanes, name).map_err(|known| {
-        not_found(format!(
-            "there is no upstream {name:?}; there is {}",
-            known.join(", ")
-        ))
+    let node = upstreams::find(lanes, name).map_err(|known| {
+        let known = known.join(", ");
+        Problem::new(
+            NO_UPSTREAM,
+            format!("there is no upstream {name:?}; there is {known}"),
+        )
     })?;
     let body = body.map_err(|refused| Problem::unreadable(&refused))?;
     let forced = parse(&body).map_err(Problem::unprocessable)?;
     node.force(forced);
     Ok(json(&upstreams::breaker(node)))
-}
-
-fn not_found(detail: impl Into<String>) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "not-found",
-        "There is nothing here",
-        detail,
-    )
 }
 
 /// What a body orders.

@@ -15,7 +15,9 @@ pub const LONGEST_WAIT: u64 = 600_000;
 /// The highest priority, and the one where nothing is said.
 pub const PRIORITY: (u64, u64) = (1000, 100);
 /// Most resources in a request.
-const RESOURCES: usize = 16;
+pub const RESOURCES: usize = 16;
+/// The longest name of a pool or a component.
+pub const LONGEST_NAME: usize = 63;
 
 /// Which member of a request is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +188,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 3] = [Self::Pod, Self::Node, Self::Cluster];
+
     /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -221,7 +226,7 @@ const NAME: &str = "is not a name of 1 to 63 letters, digits, '.', '_' and '-'";
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let right = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    (1..=63).contains(&name.len()) && name.bytes().all(right)
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(right)
 }
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, Invalid> {
@@ -250,9 +255,8 @@ fn number(
     let Some(value) = members.get(name) else {
         return Ok(None);
     };
-    let right = value
-        .as_u64()
-        .filter(|number| (least..=most).contains(number));
+    let right = value.as_u64().or_else(|| written_out(value));
+    let right = right.filter(|number| (least..=most).contains(number));
     let wrong = || {
         invalid(
             field,
@@ -260,6 +264,20 @@ fn number(
         )
     };
     right.ok_or_else(wrong).map(Some)
+}
+
+/// `10.0` and `1e1`, which are whole numbers in JSON Schema.
+fn written_out(value: &Value) -> Option<u64> {
+    let number = value.as_f64().filter(|number| number.fract() == 0.0)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "whole, and no more than what a double has in full"
+    )]
+    (0.0..=MOST as f64)
+        .contains(&number)
+        .then_some(number as u64)
 }
 
 fn resources(members: &Map<String, Value>) -> Result<Vec<Resource>, Invalid> {
@@ -383,10 +401,16 @@ mod tests {
             parse(r#"{"capacity": 10, "scope": "node"}"#),
             Ok((10, Scope::Node))
         );
-        assert_eq!(parse(r#"{"capacity": 0}"#), Ok((0, Scope::Cluster)));
+        for none in ["0", "0.0", "0e3"] {
+            let body = format!(r#"{{"capacity": {none}}}"#);
+            assert_eq!(parse(&body), Ok((0, Scope::Cluster)));
+        }
+        assert_eq!(parse(r#"{"capacity": 1e12}"#), Ok((MOST, Scope::Cluster)));
         for (body, field) in [
             ("{}", "capacity"),
             (r#"{"capacity": -1}"#, "capacity"),
+            (r#"{"capacity": 1.5}"#, "capacity"),
+            (r#"{"capacity": 1e13}"#, "capacity"),
             (r#"{"capacity": 1, "scope": "zone"}"#, "scope"),
             (r#"{"capacity": 1, "size": 1}"#, "size"),
         ] {

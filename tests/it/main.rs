@@ -14,6 +14,7 @@ mod log;
 mod metrics;
 mod module_reads;
 mod newer;
+mod openapi;
 mod private;
 mod redis_rs;
 mod reload;

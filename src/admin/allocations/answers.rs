@@ -1,10 +1,19 @@
 //! Leases and refusals as the side port shows them.
 
-use axum::http::StatusCode;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
+use super::described::{RESOURCE, resource};
+use super::problems::{
+    DEADLINE, ENDED, EXHAUSTED, FENCED, IN_PROGRESS, IN_USE, KEY_REUSED, OPEN, QUEUE_FULL,
+    RECOVERING, UNAVAILABLE, UNKNOWN,
+};
 use crate::admin::problem::Problem;
 use crate::allocation::ledger::reply::{Exhausted, Lease};
 use crate::allocation::refusal::Refusal;
@@ -12,31 +21,149 @@ use crate::allocation::request::{Invalid, Kind};
 use crate::allocation::service::Service;
 
 /// A value as an answer.
-pub(in crate::admin) fn as_json(value: &Value) -> Response {
-    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+pub(in crate::admin) fn as_json(value: &impl Serialize) -> Response {
+    let body = serde_json::to_string(value).expect("texts and numbers");
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// A lease. Nothing holds its holder to it: that is what `advisory` says.
-pub(super) fn lease(lease: &Lease) -> Value {
-    let each = lease.wants.iter().map(|held| {
-        let unit = Kind::named(&held.resource).map_or("amount", |kind| kind.unit());
-        json!({ "type": held.resource, unit: held.amount })
-    });
-    let fence = lease.fence.to_string();
-    json!({
-        "id": lease.id,
-        "state": "active",
-        "fence": fence,
-        "granted_at": instant(lease.granted),
-        "expires_at": instant(lease.expires),
-        "ends_at": lease.hard.map(instant),
-        "ttl_ms": lease.ttl,
-        "priority": lease.priority,
-        "component": lease.component,
-        "resources": each.collect::<Vec<_>>(),
-        "env": { "NEARSIDE_LEASE_ID": lease.id, "NEARSIDE_LEASE_FENCE": fence },
-        "enforcement": "advisory",
-    })
+/// A lease.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Lease)]
+pub(super) struct LeaseAnswer {
+    /// Its id.
+    id: String,
+    state: State,
+    /// Its fencing token: greater than that of every lease before it.
+    #[schema(pattern = "^[0-9]+$")]
+    fence: String,
+    /// When it was granted.
+    #[schema(format = DateTime)]
+    granted_at: String,
+    /// When it expires, unless it is renewed.
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// When it ends in any case.
+    #[schema(format = DateTime, required)]
+    ends_at: Option<String>,
+    /// For how long it is renewed.
+    ttl_ms: u64,
+    /// With which priority it was asked for.
+    priority: u64,
+    /// Who asked for it.
+    component: String,
+    /// What it holds.
+    resources: Vec<Holding>,
+    env: Environment,
+    enforcement: Enforcement,
+}
+
+/// Whether it lives.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = LeaseState)]
+enum State {
+    /// It lives.
+    Active,
+}
+
+/// What holds its holder to it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Enforcement {
+    /// Nothing does.
+    Advisory,
+}
+
+/// For the environment of whoever uses it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseEnvironment)]
+struct Environment {
+    #[serde(rename = "NEARSIDE_LEASE_ID")]
+    id: String,
+    #[serde(rename = "NEARSIDE_LEASE_FENCE")]
+    fence: String,
+}
+
+/// A resource of a lease, in the form in which it is asked for.
+#[derive(Serialize)]
+struct Holding {
+    r#type: String,
+    #[serde(flatten)]
+    amount: BTreeMap<&'static str, u64>,
+}
+
+impl PartialSchema for Holding {
+    fn schema() -> RefOr<Schema> {
+        resource()
+    }
+}
+
+impl ToSchema for Holding {
+    fn name() -> Cow<'static, str> {
+        RESOURCE.into()
+    }
+}
+
+impl LeaseAnswer {
+    pub(super) fn of(lease: &Lease) -> Self {
+        let each = lease.wants.iter().map(|held| {
+            let unit = Kind::named(&held.resource).map_or("amount", |kind| kind.unit());
+            Holding {
+                r#type: held.resource.clone(),
+                amount: [(unit, held.amount)].into(),
+            }
+        });
+        let fence = lease.fence.to_string();
+        Self {
+            id: lease.id.clone(),
+            state: State::Active,
+            fence: fence.clone(),
+            granted_at: instant(lease.granted),
+            expires_at: instant(lease.expires),
+            ends_at: lease.hard.map(instant),
+            ttl_ms: lease.ttl,
+            priority: lease.priority,
+            component: lease.component.clone(),
+            resources: each.collect(),
+            env: Environment {
+                id: lease.id.clone(),
+                fence,
+            },
+            enforcement: Enforcement::Advisory,
+        }
+    }
+}
+
+/// Leases, and the ids of requests that wait.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Leases {
+    pub(super) allocations: Vec<LeaseAnswer>,
+    pub(super) queued: Vec<String>,
+}
+
+/// A request that waits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Queued {
+    id: String,
+    state: Waiting,
+}
+
+/// It waits.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = QueuedState)]
+enum Waiting {
+    /// It waits.
+    Queued,
+}
+
+impl Queued {
+    pub(super) fn under(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            state: Waiting::Queued,
+        }
+    }
 }
 
 /// A member that is wrong.
@@ -51,81 +178,51 @@ pub(in crate::admin) fn wrong(invalid: Invalid) -> Problem {
 
 /// What a refusal is to the client.
 pub(in crate::admin) fn refused(service: &Service, refusal: Refusal) -> Problem {
-    const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     match refusal {
         Refusal::Invalid(invalid) => wrong(invalid),
         Refusal::Exhausted(exhausted) => too_much(service, &exhausted),
         Refusal::QueueFull => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "queue-full",
-            "Too many requests wait",
+            QUEUE_FULL,
             "no more requests may wait for leases of this ledger",
         )
         .retry_after(1000),
         Refusal::Recovering(ms) => Problem::new(
-            UNAVAILABLE,
-            "ledger-recovering",
-            "Grants pause",
+            RECOVERING,
             "the ledger is new or has lost data; grants pause until whoever holds a lease has said so. wait_ms would outlast it",
         )
         .retry_after(ms),
         Refusal::Open(ms) => Problem::new(
-            UNAVAILABLE,
-            "breaker-open",
-            "The ledger's circuit is open",
+            OPEN,
             "the ledger has failed again and again, and is left alone for a while",
         )
         .retry_after(ms),
-        Refusal::Unavailable(detail) => Problem::new(
-            UNAVAILABLE,
-            "ledger-unavailable",
-            "The ledger is not available",
-            detail,
-        )
-        .retry_after(1000),
+        Refusal::Unavailable(detail) => Problem::new(UNAVAILABLE, detail).retry_after(1000),
         Refusal::Deadline => Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "wait-deadline",
-            "There was no room in time",
+            DEADLINE,
             "what was asked for did not become free within wait_ms",
         ),
         Refusal::KeyReused => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
-            "The idempotency key was used for another request",
+            KEY_REUSED,
             "a request with this Idempotency-Key and another body was taken; use a new key for a new request",
         ),
         Refusal::InProgress => Problem::new(
-            StatusCode::CONFLICT,
-            "in-progress",
-            "The same request is under way",
+            IN_PROGRESS,
             "a request with this Idempotency-Key waits for its lease",
         )
         .retry_after(1000),
-        Refusal::Ended(reason) => Problem::new(
-            StatusCode::GONE,
-            "lease-ended",
-            "The lease has ended",
-            format!("the lease has ended: {}", reason.as_str()),
-        )
-        .with("reason", reason.as_str()),
+        Refusal::Ended(reason) => {
+            let reason = reason.as_str();
+            let problem = Problem::new(ENDED, format!("the lease has ended: {reason}"));
+            problem.with("reason", reason)
+        }
         Refusal::Unknown => Problem::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "There is no such thing",
+            UNKNOWN,
             "the ledger knows nothing of this name, or forgot it long after its end",
         ),
-        Refusal::Fenced(fence) => Problem::new(
-            StatusCode::PRECONDITION_FAILED,
-            "fenced",
-            "The lease has another fence",
-            format!("the lease's fence is {fence}"),
-        )
-        .with("fence", fence.to_string()),
+        Refusal::Fenced(fence) => Problem::new(FENCED, format!("the lease's fence is {fence}"))
+            .with("fence", fence.to_string()),
         Refusal::InUse => Problem::new(
-            StatusCode::CONFLICT,
-            "in-use",
-            "Leases count in the pool",
+            IN_USE,
             "a pool stays, and keeps its scope, while leases count in it; its capacity may change",
         ),
     }
@@ -140,9 +237,7 @@ fn too_much(service: &Service, exhausted: &Exhausted) -> Problem {
         ..
     } = exhausted;
     let problem = Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "exhausted",
-        "There is not enough",
+        EXHAUSTED,
         format!("{requested} of {resource} were asked for; {used} of {capacity} are promised"),
     )
     .with("resource", resource.as_str())

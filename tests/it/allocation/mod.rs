@@ -1,6 +1,6 @@
 //! The ledger of leases, and the service in front of it.
 
-mod api;
+pub mod api;
 mod differential;
 mod histories;
 mod linear;
