@@ -44,6 +44,8 @@ use tickets::Tickets;
 
 /// For how many of the ledger's timeouts a renewal or a release is tried again.
 const PATIENCE: u32 = 3;
+/// For how many of the ledger's windows what it has lost may be on its way back to it.
+const RECOVERY: u32 = 2;
 /// How long it is waited before something is asked again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -68,6 +70,17 @@ struct State {
     debts: Vec<String>,
     /// Why the ledger may not be relied on.
     evicts: Option<String>,
+}
+
+impl State {
+    /// A lease as an answer of this epoch has it.
+    fn keep(&mut self, lease: &Lease, epoch: u64) {
+        self.copies.keep(lease);
+        if epoch < self.asserted {
+            // Everything was asserted while the answer was on its way, and this was not among it.
+            self.asserted = 0;
+        }
+    }
 }
 
 /// What was asked for is there, or will be.
@@ -179,7 +192,7 @@ impl Service {
                 reason: Reason::Released,
             } if again => {}
             _ => {
-                self.note(id, &reply.outcome);
+                self.note(id, &reply);
                 return Err(Refusal::of(reply));
             }
         }
@@ -277,12 +290,12 @@ impl Service {
     }
 
     /// What an answer about a lease says of the copy of it.
-    fn note(&self, id: &str, outcome: &Outcome) {
-        let copies = &mut self.state.lock().copies;
-        match outcome {
-            Outcome::Granted { lease, .. } => copies.keep(lease),
+    fn note(&self, id: &str, reply: &Reply) {
+        let mut state = self.state.lock();
+        match &reply.outcome {
+            Outcome::Granted { lease, .. } => state.keep(lease, reply.epoch),
             Outcome::Ended { .. } | Outcome::Unknown => {
-                copies.drop(id);
+                state.copies.drop(id);
             }
             _ => {}
         }
@@ -294,26 +307,41 @@ impl Service {
             _ => String::new(),
         };
         let (reply, _) = self.persist(call).await?;
-        self.note(&id, &reply.outcome);
+        self.note(&id, &reply);
         match reply.outcome {
             Outcome::Granted { lease, again } => Ok((lease, again)),
             _ => Err(Refusal::of(reply)),
         }
     }
 
-    /// Asks, and asks again for a while where there was no answer; whether it had to.
+    /// Asks, and asks again for a while where there was no answer; whether it had to. What the ledger does not know while it
+    /// recovers from a loss is asked for again once what is remembered of it has been asserted.
     async fn persist(&self, call: &Call) -> Result<(Reply, bool), Refusal> {
-        let until = Instant::now() + self.settings.ledger.timeout * PATIENCE;
+        let settings = &self.settings.ledger;
+        let until = Instant::now() + settings.timeout * PATIENCE;
+        let recovered = until + settings.reassert_window * RECOVERY;
         let mut again = false;
         loop {
             match self.ask(call).await {
-                Ok(reply) => return Ok((reply, again)),
-                Err(failure) if passes(&failure) && Instant::now() < until => {
-                    again = true;
-                    sleep(AGAIN).await;
+                Ok(reply) => {
+                    let missing = match reply.outcome {
+                        Outcome::Recovering => true,
+                        Outcome::Unknown | Outcome::UnknownPool { .. } => {
+                            reply.epoch != self.state.lock().asserted
+                        }
+                        _ => false,
+                    };
+                    if !missing {
+                        return Ok((reply, again));
+                    }
+                    if Instant::now() >= recovered {
+                        return Err(Refusal::Recovering(reply.pause));
+                    }
                 }
+                Err(failure) if passes(&failure) && Instant::now() < until => again = true,
                 Err(failure) => return Err(failure.into()),
             }
+            sleep(AGAIN).await;
         }
     }
 

@@ -102,12 +102,20 @@ local function own(c, q)
   local lease = read(c.leases, q.id)
   if not lease then
     local tomb = read(c.ended, q.id)
-    return nil, tomb and { outcome = 'ended', reason = tomb.reason } or { outcome = 'unknown' }
+    if tomb then
+      return nil, { outcome = 'ended', reason = tomb.reason }
+    end
+    -- While grants pause, whoever gave it may be about to say so.
+    return nil, { outcome = pausing(c) and 'recovering' or 'unknown' }
   end
   if q.fence and q.fence ~= lease.fence then
     return nil, { outcome = 'fenced', lease = shown(q.id, lease) }
   end
   return lease
+end
+
+local function is_missing(reply)
+  return reply.outcome == 'unknown' or reply.outcome == 'recovering'
 end
 
 function api.renew(keys, q)
@@ -131,7 +139,7 @@ function api.release(keys, q)
   if lease then
     finish(c, q.id, lease, 'released')
     reply = { outcome = 'released', lease = shown(q.id, lease) }
-  elseif reply.outcome == 'unknown' and q.cancels then
+  elseif q.cancels and is_missing(reply) then
     local waiter = read(c.waiting, q.id)
     if waiter then
       leave_queue(c, q.id)
@@ -189,7 +197,7 @@ function api.get(keys, q)
   local lease, reply = own(c, q)
   if lease then
     reply = { outcome = 'granted', lease = shown(q.id, lease) }
-  elseif reply.outcome == 'unknown' and call('HEXISTS', c.waiting, q.id) == 1 then
+  elseif is_missing(reply) and call('HEXISTS', c.waiting, q.id) == 1 then
     reply = { outcome = 'queued' }
   end
   return close(c, reply)

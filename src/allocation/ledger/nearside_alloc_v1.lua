@@ -192,7 +192,8 @@ local function resolve(c, q, asked)
     else
       local pool = read(c.pools, string.sub(one.resource, 6))
       if not pool then
-        return nil, { outcome = 'unknown-pool', resource = one.resource }
+        -- While grants pause, whoever remembers it may be about to say so.
+        return nil, pausing(c) and { outcome = 'recovering' } or { outcome = 'unknown-pool', resource = one.resource }
       end
       want.account, want.capacity = one.resource, pool.capacity
       if pool.scope == 'pod' then

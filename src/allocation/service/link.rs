@@ -13,7 +13,7 @@ use crate::allocation::ledger::way::{Cause, Trouble};
 use crate::allocation::request::Kind;
 
 /// How long it is waited before the next connection, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 /// Heartbeats in a window of assertion: losses are to be found well within it.
 const BEATS: u32 = 4;
 /// Leases that are asserted in one call.

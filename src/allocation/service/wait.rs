@@ -119,11 +119,14 @@ impl Asked {
                 self.acquire.arrived = *arrived;
                 over.then_some(Err(Refusal::Deadline))
             }
+            Outcome::Recovering if !over => None,
             Outcome::Granted { lease, again } => {
                 self.open = false;
                 let mut state = self.service.state.lock();
-                state.copies.keep(lease);
-                Some(Ok((lease.clone(), *again)))
+                state.keep(lease, reply.epoch);
+                // Where an answer to this very request was lost, its lease is new to whoever asked.
+                let known = *again && lease.id != self.acquire.id;
+                Some(Ok((lease.clone(), known)))
             }
             _ => {
                 self.open = false;

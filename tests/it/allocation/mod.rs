@@ -1,9 +1,12 @@
 //! The ledger of leases, and the service in front of it.
 
 mod api;
+mod chaos;
+mod cost;
 mod differential;
 mod histories;
 mod linear;
 mod model;
 mod rig;
 mod rules;
+mod wire;

@@ -113,7 +113,7 @@ impl Model {
                     lease,
                     again: false,
                 },
-                Err(Outcome::Unknown) if self.waiting.contains_key(id) => {
+                Err(Outcome::Unknown | Outcome::Recovering) if self.waiting.contains_key(id) => {
                     Outcome::Queued { arrived: None }
                 }
                 Err(answer) => answer,
@@ -242,6 +242,9 @@ impl Model {
             } else {
                 let pool = self.pools.get(&resource["pool:".len()..]);
                 let Some(pool) = pool else {
+                    if self.pausing() {
+                        return Err(Outcome::Recovering);
+                    }
                     return Err(Outcome::UnknownPool { resource });
                 };
                 assert_eq!(pool.scope, "cluster", "the only scope of a history");
@@ -416,6 +419,7 @@ impl Model {
             (None, Some(tomb)) => Err(Outcome::Ended {
                 reason: tomb.reason,
             }),
+            (None, None) if self.pausing() => Err(Outcome::Recovering),
             (None, None) => Err(Outcome::Unknown),
             (Some(lease), _) if fence.is_some_and(|fence| fence != lease.fence) => {
                 Err(Outcome::Fenced {
@@ -432,7 +436,7 @@ impl Model {
                 self.finish(&lease, Reason::Released);
                 Outcome::Released { lease: Some(lease) }
             }
-            Err(Outcome::Unknown) if cancels => {
+            Err(Outcome::Unknown | Outcome::Recovering) if cancels => {
                 if self.waiting.contains_key(id) {
                     self.leave_queue(id, true);
                 }
