@@ -129,12 +129,12 @@ impl Shared {
     fn passes(&self, bytes: &[u8]) -> bool {
         let mut lose = self.lose.lock().expect("no panic");
         let (part, left) = &mut *lose;
-        let lost = *left > 0 && bytes.windows(part.len()).any(|at| at == part);
-        if lost {
+        let drops = *left > 0 && bytes.windows(part.len()).any(|at| at == part);
+        if drops {
             *left -= 1;
             self.lost.fetch_add(1, Ordering::SeqCst);
         }
-        !lost
+        !drops
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod faults;
 mod loss;
+mod owners;
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
