@@ -88,6 +88,10 @@ function api.hello(keys, q)
   end
   reply.pools = call('HGET', c.meta, 'pools') or nil
   reply.leases, reply.waiting = call('HLEN', c.leases), call('ZCARD', c.queue)
+  for i, account in ipairs(q.accounts or {}) do
+    reply.used = reply.used or {}
+    reply.used[i] = used(c, account)
+  end
   return close(c, reply)
 end
 
