@@ -338,11 +338,7 @@ impl Service {
         let copies = &mut self.state.lock().copies;
         match outcome {
             Outcome::Granted { lease, .. } => copies.keep(lease),
-            Outcome::Ended { reason } => {
-                if copies.drop(id) {
-                    self.numbers.expired(*reason);
-                }
-            }
+            Outcome::Ended { reason } if copies.drop(id) => self.numbers.expired(*reason),
             Outcome::Unknown => {
                 copies.drop(id);
             }

@@ -1,9 +1,10 @@
 //! The ledger of leases, and the service in front of it.
 
-mod api;
+pub mod api;
 mod differential;
 mod histories;
 mod linear;
 mod model;
+mod numbers;
 mod rig;
 mod rules;
