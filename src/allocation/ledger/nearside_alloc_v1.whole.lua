@@ -88,9 +88,11 @@ function api.hello(keys, q)
   end
   reply.pools = call('HGET', c.meta, 'pools') or nil
   reply.leases, reply.waiting = call('HLEN', c.leases), call('ZCARD', c.queue)
-  for i, account in ipairs(q.accounts or {}) do
-    reply.used = reply.used or {}
-    reply.used[i] = used(c, account)
+  if q.accounts then
+    reply.used = call('HMGET', c.used, unpack(q.accounts))
+    for i, amount in ipairs(reply.used) do
+      reply.used[i] = tonumber(amount or 0)
+    end
   end
   return close(c, reply)
 end
