@@ -1,4 +1,8 @@
 //! What the side port counts of leases.
+#![expect(
+    clippy::float_cmp,
+    reason = "counts, and shares that are written the same way"
+)]
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write as _;
@@ -338,10 +342,44 @@ fn who_hangs_up_is_counted_once() {
 fn leases_are_given_where_metrics_are_off() {
     let server = RedisServer::start(&[]);
     let port = Port::start(server.addr(), "a", |settings| {
-        settings.telemetry.metrics = false
+        settings.telemetry.metrics = false;
     });
     port.put("p", 1);
     let lease = port.acquire(&part(1));
     assert_eq!(lease.status, 201, "{lease:?}");
     assert_eq!(port.release(&lease).status, 204);
+}
+
+#[test]
+fn a_lease_that_no_longer_fits_is_counted_as_lost() {
+    let server = RedisServer::start(&[]);
+    let port = ready(&server, "a", 1);
+    let held = port.acquire(&of("pool:p", 1));
+    assert_eq!(held.status, 201);
+    let value = |name: &str| samples(port.http)[name];
+    assert_eq!(value("nearside_resource_leases_active"), 1.0);
+    // The ledger has forgotten it, and its pause went by before this nearside has met it again.
+    let forget = "local epoch = redis.call('HGET', KEYS[1], 'epoch') \
+        redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', epoch + 1), 'pause', 0, 'began', 0) \
+        redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) \
+        return redis.call('HSET', KEYS[5], 'p', ARGV[1])";
+    let pool = r#"{"capacity": 0, "scope": "cluster", "version": "9000000000000000"}"#;
+    let keys = ["meta", "leases", "used", "deadlines", "pools"];
+    let keys = keys.map(|part| format!("{{nearside:default}}:{part}"));
+    let mut command = vec!["EVAL", forget, "5"];
+    command.extend(keys.iter().map(String::as_str));
+    command.push(pool);
+    server.client().must(&command);
+    let lost = "nearside_resource_lease_expirations_total{reason=\"lost\"}";
+    eventually("its loss", || (value(lost) == 1.0).then_some(()));
+    assert_eq!(
+        value("nearside_ledger_leases_reasserted_total{outcome=\"lost\"}"),
+        1.0
+    );
+    assert_eq!(value("nearside_resource_leases_active"), 0.0);
+    eventually("the end of that", || {
+        (value("nearside_ledger_losses_total") == 1.0).then_some(())
+    });
+    let gone = port.release(&held);
+    assert_eq!((gone.status, &gone.body["reason"]), (410, &json!("lost")));
 }

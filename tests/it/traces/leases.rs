@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use nearside::telemetry::traces::settings::Protocol;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde_json::{Value, json};
 
 use super::Told;
@@ -43,7 +43,7 @@ fn end(port: Port, receiver: &Receiver) -> BTreeMap<String, Vec<Span>> {
 }
 
 fn failed(span: &Span) -> bool {
-    let status = span.status.as_ref().map(|status| status.code());
+    let status = span.status.as_ref().map(Status::code);
     status == Some(StatusCode::Error)
 }
 
@@ -130,11 +130,11 @@ fn a_span_is_as_long_as_the_wait() {
     let receiver = Receiver::start(Protocol::Grpc);
     let port = start(&server, &receiver, 1_000_000);
     port.put("p", 1);
-    let held = port.acquire(&part(1));
+    let first = port.acquire(&part(1));
     thread::scope(|scope| {
         let waits = scope.spawn(|| {
-            let head = "Prefer: respond-async\r\n";
-            let queued = port.ask("POST", "/v1/allocations", head, &part(1));
+            let prefer = "Prefer: respond-async\r\n";
+            let queued = port.ask("POST", "/v1/allocations", prefer, &part(1));
             assert_eq!(queued.status, 202);
             port.ask(
                 "GET",
@@ -148,7 +148,7 @@ fn a_span_is_as_long_as_the_wait() {
             let queued = listed.body["queued"].as_array().map(Vec::len);
             (queued == Some(1)).then_some(())
         });
-        port.release(&held);
+        port.release(&first);
         assert_eq!(waits.join().expect("an answer").status, 200);
     });
     let spans = end(port, &receiver);
