@@ -300,11 +300,6 @@ impl Service {
         }
     }
 
-    /// A request for a lease could not be read.
-    pub fn unreadable(&self) {
-        self.numbers.unreadable();
-    }
-
     fn retention(&self) -> u64 {
         millis(self.settings.ledger.idempotency_retention)
     }
@@ -344,16 +339,6 @@ impl Service {
             }
             _ => {}
         }
-    }
-
-    /// Forgets what was not renewed in time, and says how many those were.
-    fn expire(&self) -> usize {
-        let now = self.guard.ledger_now();
-        let reasons = self.state.lock().copies.expire(now);
-        for reason in &reasons {
-            self.numbers.expired(*reason);
-        }
-        reasons.len()
     }
 
     async fn lease(&self, call: &Call) -> Result<(Lease, bool), Refusal> {

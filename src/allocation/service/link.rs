@@ -151,6 +151,16 @@ impl Service {
         Ok(())
     }
 
+    /// Forgets what was not renewed in time, and says how many those were.
+    pub(super) fn expire(&self) -> usize {
+        let now = self.guard.ledger_now();
+        let reasons = self.state.lock().copies.expire(now);
+        for reason in &reasons {
+            self.numbers.expired(*reason);
+        }
+        reasons.len()
+    }
+
     /// Whether the server may throw the ledger away.
     fn judge(&self, hello: &Hello) {
         let policy = hello.policy.as_deref().unwrap_or_default();

@@ -46,6 +46,11 @@ impl Service {
         }
     }
 
+    /// A request for a lease could not be read.
+    pub fn unreadable(&self) {
+        self.numbers.unreadable();
+    }
+
     /// Begins a span of something else that is done with a lease.
     pub(super) fn span(&self, name: &'static str, within: Option<Context>) -> Option<Span> {
         let traces = self.traces.as_ref()?;

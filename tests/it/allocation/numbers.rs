@@ -17,7 +17,9 @@ use crate::metrics::samples;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 
-/// A pool `p` of so many, in a ledger that does not pause any more.
+const CAPACITY: &str = "nearside_resource_capacity{resource_type=\"pool:p\",scope=\"cluster\"}";
+
+/// A pool `p` of so many, in a ledger that does not pause any more and has told of it.
 fn ready(server: &RedisServer, pod: &str, capacity: u64) -> Port {
     let port = Port::start(server.addr(), pod, |settings| {
         settings.allocation.cpu_millicores = Some(1000);
@@ -26,6 +28,9 @@ fn ready(server: &RedisServer, pod: &str, capacity: u64) -> Port {
     let first = port.acquire(&part(1));
     assert_eq!(first.status, 201, "{first:?}");
     port.release(&first);
+    eventually("what the ledger says", || {
+        samples(port.http).contains_key(CAPACITY).then_some(())
+    });
     port
 }
 
@@ -169,11 +174,8 @@ fn what_leases_hold_is_told_until_they_end() {
     assert_eq!(now["nearside_resource_leases_active"], 3.0);
     assert_eq!((now[&share("ranker")], now[&share("indexer")]), (0.2, 0.2));
     let pool = "{resource_type=\"pool:p\",scope=\"cluster\"}";
-    let (capacity, allocated) = (
-        format!("nearside_resource_capacity{pool}"),
-        format!("nearside_resource_allocated{pool}"),
-    );
-    assert_eq!(now[&capacity], 10.0);
+    let allocated = format!("nearside_resource_allocated{pool}");
+    assert_eq!(now[CAPACITY], 10.0);
     let cpu = "nearside_resource_capacity{resource_type=\"cpu\",scope=\"pod\"}";
     assert_eq!(now[cpu], 1000.0);
     eventually("the end of two", || {
@@ -217,7 +219,7 @@ fn no_client_makes_any_number_of_series() {
     for number in 0..MOST_COMPONENTS {
         let body = with(
             of("pool:p", 1),
-            json!({ "component": format!("c{number}") }),
+            json!({ "component": format!("c{number}"), "ttl_ms": 600_000 }),
         );
         assert_eq!(port.acquire(&body).status, 201);
     }
@@ -225,7 +227,7 @@ fn no_client_makes_any_number_of_series() {
     for number in 0..1000 {
         let body = with(
             of("pool:p", 1),
-            json!({ "component": format!("d{number}") }),
+            json!({ "component": format!("d{number}"), "ttl_ms": 600_000 }),
         );
         assert_eq!(port.acquire(&body).status, 201);
         assert_eq!(port.acquire(&of(&format!("pool:q{number}"), 1)).status, 422);
@@ -277,8 +279,6 @@ fn a_ledger_that_is_gone_is_told_of_and_nothing_that_it_said() {
     let held = port.acquire(&of("pool:p", 1));
     assert_eq!(held.status, 201);
     let value = |name: &str| samples(port.http).get(name).copied();
-    let capacity = "nearside_resource_capacity{resource_type=\"pool:p\",scope=\"cluster\"}";
-    eventually("the pool", || value(capacity));
     assert_eq!(value("nearside_ledger_up"), Some(1.0));
     assert_eq!(value("nearside_ledger_circuit_breaker_state"), Some(0.0));
     let acquired = "nearside_ledger_request_duration_seconds_count{function=\"acquire\"}";
@@ -303,14 +303,14 @@ fn a_ledger_that_is_gone_is_told_of_and_nothing_that_it_said() {
         .map(|cause| format!("nearside_ledger_errors_total{{cause=\"{cause}\"}}"));
     assert!(causes.iter().any(|name| value(name) > Some(0.0)));
     eventually("no more of what it said", || {
-        value(capacity).is_none().then_some(())
+        value(CAPACITY).is_none().then_some(())
     });
     assert_eq!(value("nearside_resource_leases_active"), Some(1.0));
     // It comes back empty, and is told what it had.
     server.restart();
     let restored = "nearside_ledger_leases_reasserted_total{outcome=\"restored\"}";
     eventually("the lease", || (value(restored) == Some(1.0)).then_some(()));
-    eventually("what it says again", || value(capacity));
+    eventually("what it says again", || value(CAPACITY));
     assert_eq!(value("nearside_ledger_losses_total"), Some(1.0));
     assert_eq!(value("nearside_ledger_up"), Some(1.0));
     assert_eq!(port.release(&held).status, 204);
