@@ -17,8 +17,10 @@
 //! once more and nothing is granted twice. One that ends otherwise than with an answer is a debt: it is called off until the
 //! ledger has heard it.
 
+mod gather;
 mod link;
 mod tickets;
+mod told;
 mod wait;
 
 use std::sync::Arc;
@@ -34,11 +36,15 @@ use super::ledger::call::{Call, Place, PutPool, Want};
 use super::ledger::guard::{Failure, Guard};
 use super::ledger::reply::{Audit, Lease, Outcome, Pool, Reason, Reply};
 use super::ledger::way::Way;
+use super::numbers::Numbers;
 use super::refusal::{Refusal, passes};
 use super::request::{Invalid, Kind, Resource, Scope};
 use super::settings::Settings;
 use super::source::Source;
 use crate::telemetry::clock::millis;
+use crate::telemetry::operation::Context;
+use crate::telemetry::traces::Traces;
+use gather::Heard;
 use link::Link;
 use tickets::Tickets;
 
@@ -59,6 +65,8 @@ pub struct Service {
     due: Notify,
     state: Mutex<State>,
     tickets: Tickets,
+    numbers: Arc<Numbers>,
+    traces: Option<Arc<Traces>>,
 }
 
 #[derive(Default)]
@@ -70,6 +78,8 @@ struct State {
     debts: Vec<String>,
     /// Why the ledger may not be relied on.
     evicts: Option<String>,
+    /// What the ledger said last of how much is promised.
+    heard: Option<Heard>,
 }
 
 impl State {
@@ -97,9 +107,14 @@ pub enum Acquired {
 }
 
 impl Service {
-    /// Over this way, with the capacities of this source.
+    /// Over this way, with the capacities of this source; spans go to `traces`.
     #[must_use]
-    pub fn new(way: Arc<dyn Way>, source: Box<dyn Source>, settings: Settings) -> Arc<Self> {
+    pub fn new(
+        way: Arc<dyn Way>,
+        source: Box<dyn Source>,
+        settings: Settings,
+        traces: Option<Arc<Traces>>,
+    ) -> Arc<Self> {
         let host = || {
             let name = rustix::system::uname();
             name.nodename().to_string_lossy().into_owned()
@@ -111,14 +126,20 @@ impl Service {
             node: settings.node.clone(),
             window: millis(settings.ledger.reassert_window),
         };
+        let copies = Copies::of(&place.owner);
         Arc::new(Self {
             guard: Guard::new(way, place),
             source,
             settings,
             link: watch::Sender::new(Link::Idle),
             due: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                copies,
+                ..State::default()
+            }),
             tickets: Tickets::default(),
+            numbers: Arc::default(),
+            traces,
         })
     }
 
@@ -143,14 +164,24 @@ impl Service {
         self.lease(&Call::Get { id }).await.map(|(lease, _)| lease)
     }
 
-    /// The lease lives on for its ttl.
+    /// The lease lives on for its ttl. What is told of that belongs to the span `within`, as for the other changes.
     ///
     /// # Errors
     /// Why it does not.
-    pub async fn renew(&self, id: &str, fence: Option<u64>) -> Result<Lease, Refusal> {
-        let id = id.to_owned();
-        let call = Call::Renew { id, fence };
-        self.lease(&call).await.map(|(lease, _)| lease)
+    pub async fn renew(
+        &self,
+        id: &str,
+        fence: Option<u64>,
+        within: Option<Context>,
+    ) -> Result<Lease, Refusal> {
+        let span = self.span("resource.renew", within);
+        let call = Call::Renew {
+            id: id.to_owned(),
+            fence,
+        };
+        let renewed = self.lease(&call).await.map(|(lease, _)| lease);
+        told::done(span, id, "renewed", renewed.as_ref().map(Some));
+        renewed
     }
 
     /// The lease holds this, and nothing else.
@@ -162,21 +193,42 @@ impl Service {
         id: &str,
         fence: Option<u64>,
         resources: &[Resource],
+        within: Option<Context>,
     ) -> Result<Lease, Refusal> {
-        let call = Call::Resize {
-            id: id.to_owned(),
-            fence,
-            change: random_id(),
-            wants: self.wants(resources)?,
+        let span = self.span("resource.resize", within);
+        let asked = async {
+            let call = Call::Resize {
+                id: id.to_owned(),
+                fence,
+                change: random_id(),
+                wants: self.wants(resources)?,
+            };
+            self.lease(&call).await.map(|(lease, _)| lease)
         };
-        self.lease(&call).await.map(|(lease, _)| lease)
+        let resized = asked.await;
+        told::done(span, id, "resized", resized.as_ref().map(Some));
+        resized
     }
 
     /// The lease ends. So does a request that waits.
     ///
     /// # Errors
     /// Why it does not, or that it was over.
-    pub async fn release(&self, id: &str, fence: Option<u64>) -> Result<(), Refusal> {
+    pub async fn release(
+        &self,
+        id: &str,
+        fence: Option<u64>,
+        within: Option<Context>,
+    ) -> Result<(), Refusal> {
+        let span = self.span("resource.release", within);
+        let released = self.end(id, fence).await;
+        let lease = released.as_ref().map(Option::as_ref);
+        told::done(span, id, "released", lease);
+        released.map(drop)
+    }
+
+    /// Ends a lease or a request; gives the lease as it was, if it was one.
+    async fn end(&self, id: &str, fence: Option<u64>) -> Result<Option<Lease>, Refusal> {
         let cancels = self.tickets.call_off(id);
         let call = Call::Release {
             id: id.to_owned(),
@@ -185,19 +237,19 @@ impl Service {
             retention: self.retention(),
         };
         let (reply, again) = self.persist(&call).await?;
-        match reply.outcome {
-            Outcome::Released { .. } => {}
+        let lease = match reply.outcome {
+            Outcome::Released { lease } => lease,
             // The answer to the first attempt was lost.
             Outcome::Ended {
                 reason: Reason::Released,
-            } if again => {}
+            } if again => None,
             _ => {
                 self.note(id, &reply);
                 return Err(Refusal::of(reply));
             }
-        }
+        };
         self.state.lock().copies.drop(id);
-        Ok(())
+        Ok(lease)
     }
 
     /// All pools.
@@ -294,7 +346,8 @@ impl Service {
         let mut state = self.state.lock();
         match &reply.outcome {
             Outcome::Granted { lease, .. } => state.keep(lease, reply.epoch),
-            Outcome::Ended { .. } | Outcome::Unknown => {
+            Outcome::Ended { reason } if state.copies.drop(id) => self.numbers.expired(*reason),
+            Outcome::Unknown => {
                 state.copies.drop(id);
             }
             _ => {}

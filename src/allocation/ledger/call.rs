@@ -19,6 +19,21 @@ pub struct Place {
     pub window: u64,
 }
 
+impl Place {
+    /// Where what this nearside gives of a resource is counted; `None` where that is not known.
+    #[must_use]
+    pub fn account(&self, resource: &str, scope: &str) -> Option<String> {
+        match scope {
+            "pod" => Some(format!("{resource}@pod/{}", self.pod)),
+            "node" => {
+                let node = self.node.as_ref()?;
+                Some(format!("{resource}@node/{node}"))
+            }
+            _ => Some(resource.to_owned()),
+        }
+    }
+}
+
 /// The newest that a nearside has seen of the ledger's history. Of two, the greater is the newer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seen {
@@ -158,7 +173,11 @@ pub enum Call {
     /// All pools.
     Pools {},
     /// The server and the ledger.
-    Hello {},
+    Hello {
+        /// Accounts of which it is to be told how much is promised.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        accounts: Vec<String>,
+    },
     /// Everything counted again.
     Audit {},
 }
@@ -177,7 +196,7 @@ impl Call {
             Self::PutPool(_) => Function::PutPool,
             Self::DeletePool { .. } => Function::DeletePool,
             Self::Pools {} => Function::Pools,
-            Self::Hello {} => Function::Hello,
+            Self::Hello { .. } => Function::Hello,
             Self::Audit {} => Function::Audit,
         }
     }

@@ -63,7 +63,9 @@ impl Function {
         Self::Audit,
     ];
 
-    fn word(self) -> &'static str {
+    /// Its name without the library's.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Acquire => "acquire",
             Self::Renew => "renew",

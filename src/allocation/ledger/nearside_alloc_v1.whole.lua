@@ -88,6 +88,12 @@ function api.hello(keys, q)
   end
   reply.pools = call('HGET', c.meta, 'pools') or nil
   reply.leases, reply.waiting = call('HLEN', c.leases), call('ZCARD', c.queue)
+  if q.accounts then
+    reply.used = call('HMGET', c.used, unpack(q.accounts))
+    for i, amount in ipairs(reply.used) do
+      reply.used[i] = tonumber(amount or 0)
+    end
+  end
   return close(c, reply)
 end
 

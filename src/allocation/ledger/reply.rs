@@ -59,6 +59,17 @@ pub struct Lease {
     pub change: Option<String>,
 }
 
+impl Lease {
+    /// How it ends where it is not renewed.
+    #[must_use]
+    pub fn ending(&self) -> Reason {
+        match self.hard {
+            Some(hard) if hard <= self.expires => Reason::Lifetime,
+            _ => Reason::Expired,
+        }
+    }
+}
+
 /// Why something ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -168,6 +179,9 @@ pub struct Hello {
     pub leases: u64,
     /// Requests that wait.
     pub waiting: u64,
+    /// What is promised of the accounts that were named, in their order.
+    #[serde(default)]
+    pub used: Vec<u64>,
 }
 
 /// Everything counted again.

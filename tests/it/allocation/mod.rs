@@ -1,12 +1,13 @@
 //! The ledger of leases, and the service in front of it.
 
-mod api;
+pub mod api;
 mod chaos;
 mod cost;
 mod differential;
 mod histories;
 mod linear;
 mod model;
+mod numbers;
 mod rig;
 mod rules;
 mod wire;

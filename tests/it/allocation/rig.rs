@@ -126,6 +126,12 @@ pub fn put(name: &str, capacity: u64) -> Call {
     })
 }
 
+pub fn hello() -> Call {
+    Call::Hello {
+        accounts: Vec::new(),
+    }
+}
+
 /// A request for a part of a pool, that does not wait.
 pub fn request(id: &str, pool: &str, amount: u64) -> Acquire {
     Acquire {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nearside::allocation::ledger::call::{Acquire, Call, PutPool, Want};
 use nearside::allocation::ledger::reply::{Outcome, Reason, Standing};
 
-use super::rig::{Caller, TTL, cancel, keyed, load, names, put, release, renew, request};
+use super::rig::{Caller, TTL, cancel, hello, keyed, load, names, put, release, renew, request};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 
@@ -497,28 +497,39 @@ fn a_ledger_that_is_behind_what_was_seen_pauses() {
     assert_eq!(reply.outcome, Outcome::Recovering);
     assert!(reply.epoch > epoch && reply.pause > 50_000);
     // Once for each loss.
-    let again = caller.reply(&Call::Hello {});
+    let again = caller.reply(&hello());
     assert_eq!(again.epoch, reply.epoch);
     let mut other = Caller::new(server.addr(), "main", "b", 60_000);
     other.seen.epoch = epoch;
-    assert_eq!(other.reply(&Call::Hello {}).epoch, reply.epoch);
+    assert_eq!(other.reply(&hello()).epoch, reply.epoch);
     // An epoch that is yet to come is one that was lost.
     other.seen.epoch = reply.epoch + 1;
-    assert!(other.reply(&Call::Hello {}).epoch > reply.epoch + 1);
+    assert!(other.reply(&hello()).epoch > reply.epoch + 1);
 }
 
 #[test]
 fn another_server_begins_a_pause() {
     let (server, mut caller) = ledger(1);
     caller.place.window = 60_000;
-    let before = caller.reply(&Call::Hello {});
+    let before = caller.reply(&hello());
     assert_eq!(before.pause, 0);
     server
         .client()
         .must(&["HSET", "{nearside:main}:meta", "run", "another"]);
-    let after = caller.reply(&Call::Hello {});
+    let after = caller.reply(&hello());
     assert!(after.epoch > before.epoch && after.pause > 50_000);
-    assert_eq!(caller.reply(&Call::Hello {}).epoch, after.epoch);
+    assert_eq!(caller.reply(&hello()).epoch, after.epoch);
+}
+
+#[test]
+fn a_hello_tells_what_is_promised_of_accounts() {
+    let (_server, mut caller) = ledger(3);
+    caller.granted(request("l1", "p", 2));
+    let accounts = ["pool:q", "pool:p"].map(str::to_owned).to_vec();
+    let Outcome::Hello(told) = caller.ask(&Call::Hello { accounts }) else {
+        panic!("no hello")
+    };
+    assert_eq!((told.used, told.leases, told.waiting), (vec![0, 2], 1, 0));
 }
 
 #[test]
@@ -539,7 +550,7 @@ fn without_memory_only_grants_are_refused() {
         caller.ask(&release("l1", Some(lease.fence))),
         Outcome::Released { .. }
     ));
-    let Outcome::Hello(hello) = caller.ask(&Call::Hello {}) else {
+    let Outcome::Hello(hello) = caller.ask(&hello()) else {
         panic!("no hello")
     };
     assert_eq!(
