@@ -63,6 +63,8 @@ enum Heard {
     Queued(String),
     /// Ask again, until then; otherwise it is this.
     Again(Instant, Said),
+    /// The nearside that knew the request was started again, and the ledger has forgotten it too.
+    Unknown(Said),
     Refused(Said),
 }
 
@@ -79,25 +81,23 @@ impl Seeker<'_> {
     async fn seek(&self, signals: &mut Signals) -> Result<Found, Said> {
         let mut asked = now_ms();
         loop {
-            match self.post(signals).await? {
-                Heard::Lease(lease) => return Ok(Found { asked, lease }),
-                Heard::Queued(id) => {
-                    let outcome = tokio::select! {
-                        outcome = self.outcome(&id, &mut asked) => Some(outcome),
-                        said = signals.ending() => {
-                            call_off(self.wire, &id).await;
-                            return Err(said);
-                        }
-                    };
-                    match outcome.expect("the other arm returns") {
-                        Heard::Lease(lease) => return Ok(Found { asked, lease }),
-                        Heard::Again(until, said) if Instant::now() >= until => return Err(said),
-                        Heard::Again(..) | Heard::Queued(_) => {}
-                        Heard::Refused(said) => return Err(said),
+            let heard = match self.post(signals).await? {
+                Heard::Queued(id) => tokio::select! {
+                    outcome = self.outcome(&id, &mut asked) => outcome,
+                    said = signals.ending() => {
+                        call_off(self.wire, &id).await;
+                        return Err(said);
                     }
-                }
+                },
+                heard => heard,
+            };
+            match heard {
+                Heard::Lease(lease) => return Ok(Found { asked, lease }),
                 Heard::Again(until, said) if Instant::now() >= until => return Err(said),
-                Heard::Again(..) => {}
+                // It is made anew.
+                Heard::Again(..) | Heard::Queued(_) => {}
+                Heard::Unknown(said) if Instant::now() >= self.until => return Err(said),
+                Heard::Unknown(_) => {}
                 Heard::Refused(said) => return Err(said),
             }
             tokio::select! {
@@ -119,7 +119,7 @@ impl Seeker<'_> {
                 Heard::Lease(Lease { id, .. }) | Heard::Queued(id) => {
                     call_off(self.wire, &id).await;
                 }
-                Heard::Again(..) | Heard::Refused(_) => {}
+                Heard::Again(..) | Heard::Unknown(_) | Heard::Refused(_) => {}
             }
         }
         Err(said)
@@ -168,8 +168,8 @@ impl Seeker<'_> {
             }
             // An earlier attempt under the same key waits.
             StatusCode::CONFLICT if answer.retry => Heard::Again(self.last, Said::refused(&answer)),
-            // The nearside that knew the request was started again, and the request with it is to be made again.
-            StatusCode::NOT_FOUND => Heard::Again(self.until, Said::refused(&answer)),
+            StatusCode::NOT_FOUND => Heard::Unknown(Said::refused(&answer)),
+            StatusCode::SERVICE_UNAVAILABLE => Heard::Again(self.until, Said::refused(&answer)),
             _ => Heard::Refused(Said::refused(&answer)),
         }
     }

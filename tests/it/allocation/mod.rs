@@ -1,6 +1,7 @@
 //! The ledger of leases, and the service in front of it.
 
 mod api;
+mod cli;
 mod differential;
 mod histories;
 mod linear;
