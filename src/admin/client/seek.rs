@@ -94,10 +94,9 @@ impl Seeker<'_> {
             match heard {
                 Heard::Lease(lease) => return Ok(Found { asked, lease }),
                 Heard::Again(until, said) if Instant::now() >= until => return Err(said),
-                // It is made anew.
-                Heard::Again(..) | Heard::Queued(_) => {}
                 Heard::Unknown(said) if Instant::now() >= self.until => return Err(said),
-                Heard::Unknown(_) => {}
+                // It is made anew.
+                Heard::Again(..) | Heard::Unknown(_) | Heard::Queued(_) => {}
                 Heard::Refused(said) => return Err(said),
             }
             tokio::select! {

@@ -298,12 +298,12 @@ fn the_environment_of_a_lease_is_no_setting() {
 
 #[test]
 fn who_hangs_up_gives_the_request_up() {
-    let (_server, port) = pool_of(1);
+    let (server, port) = pool_of(1);
     assert_eq!(port.acquire(&part(1)).status, 201);
     let mut waits = alloc(port.http, &["acquire", "--pool", "p=1", "--wait", "1m"])
         .spawn()
         .expect("the program");
-    let mut redis = _server.client();
+    let mut redis = server.client();
     let mut queued = |number: &str| {
         let count = redis.must(&["ZCARD", "{nearside:default}:queue"]);
         (format!("{count:?}") == number).then_some(())

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::api::Port;
 use super::front::Front;
-use super::{Run, alloc, done, leases, output, pool_of, refused};
+use super::{Run, done, leases, output, pool_of, refused};
 use crate::support::eventually;
 
 #[test]
@@ -166,5 +166,4 @@ fn leases_can_be_asked_for_from_within() {
     let output = output(port.http, &args);
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("active"));
-    drop(alloc(port.http, &[]));
 }
