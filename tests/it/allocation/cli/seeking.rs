@@ -84,6 +84,25 @@ fn an_answer_that_is_lost_is_one_lease() {
 }
 
 #[test]
+fn an_answer_that_is_lost_while_it_waits() {
+    let (_server, port) = pool_of(1);
+    let held = port.acquire(&part(1));
+    let front = Front::before(port.http);
+    front.lose_an_answer();
+    let flags = ["--pool", "p=1", "--wait", "1m", "--ttl", "2s"];
+    let mut run = Run::start_with(front.http, &flags, "echo started; read go");
+    // For longer than the time to live, which begins when it is granted.
+    eventually("attempts", || {
+        (front.requests("POST /v1/allocations ") > 12).then_some(())
+    });
+    assert_eq!(queued(&port), 1);
+    port.release(&held);
+    run.await_line("started");
+    run.write("go");
+    assert_eq!(run.end(), (0, Vec::new()));
+}
+
+#[test]
 fn a_nearside_that_is_not_there_yet_is_waited_for() {
     let server = RedisServer::start(&[]);
     let port = Port::start(server.addr(), "a", |_| {});
