@@ -21,7 +21,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Action::Alloc(order)) => client::run(*order),
+        Ok(Action::Alloc(order)) => client::run(&order),
         Ok(Action::Print(text)) => {
             // Nobody is left to be told that standard output is closed.
             let _ = std::io::stdout().write_all(text.as_bytes());

@@ -13,7 +13,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::failure::Failure;
 use super::schema::{self, allocation::cpus};
 use super::value;
-use crate::admin::client::{Ask, Order, What};
+use crate::admin::client::call::{Ask, Call};
+use crate::admin::client::{Order, What};
 use crate::allocation::request::{Kind, LONGEST_LIFETIME, Resource, Scope, is_name};
 
 const CODES: &str = "\
@@ -201,7 +202,7 @@ impl Alloc {
     /// # Errors
     /// Flags that do not go together.
     pub(super) fn order(&self, address: SocketAddr) -> Result<Order, Failure> {
-        let what = match &self.what {
+        let call = match &self.what {
             Asked::Run { .. } if self.json => {
                 let wrong = "--json: there is no answer to print with alloc run, where standard output is the command's";
                 return Err(Failure::usage(wrong));
@@ -210,44 +211,47 @@ impl Alloc {
                 request,
                 grace,
                 command,
-            } => What::Run {
-                ask: request.ask(),
-                grace: *grace,
-                command: command.clone(),
-            },
+            } => {
+                let what = What::Run {
+                    ask: request.ask(),
+                    grace: *grace,
+                    command: command.clone(),
+                };
+                return Ok(Order { address, what });
+            }
             Asked::Acquire {
                 request,
                 key,
                 asynchronous,
-            } => What::Acquire {
+            } => Call::Acquire {
                 ask: request.ask(),
                 key: key.clone(),
                 asynchronous: *asynchronous,
             },
-            Asked::List => What::List,
-            Asked::Show { id, wait } => What::Show {
+            Asked::List => Call::List,
+            Asked::Show { id, wait } => Call::Show {
                 id: id.clone(),
                 wait: *wait,
             },
-            Asked::Renew { lease } => What::Renew {
+            Asked::Renew { lease } => Call::Renew {
                 id: lease.id.clone(),
                 fence: lease.fence,
             },
-            Asked::Resize { lease, resources } => What::Resize {
+            Asked::Resize { lease, resources } => Call::Resize {
                 id: lease.id.clone(),
                 fence: lease.fence,
                 resources: resources.all(),
             },
-            Asked::Release { lease } => What::Release {
+            Asked::Release { lease } => Call::Release {
                 id: lease.id.clone(),
                 fence: lease.fence,
             },
-            Asked::Pools => What::Pools,
+            Asked::Pools => Call::Pools,
             Asked::Pool(Pool::Set {
                 name,
                 capacity,
                 scope,
-            }) => What::SetPool {
+            }) => Call::SetPool {
                 name: name.clone(),
                 capacity: *capacity,
                 scope: match scope {
@@ -256,13 +260,13 @@ impl Alloc {
                     ScopeWord::Cluster => Scope::Cluster,
                 },
             },
-            Asked::Pool(Pool::Delete { name }) => What::DeletePool { name: name.clone() },
+            Asked::Pool(Pool::Delete { name }) => Call::DeletePool { name: name.clone() },
         };
-        Ok(Order {
-            address,
+        let what = What::Call {
+            call,
             json: self.json,
-            what,
-        })
+        };
+        Ok(Order { address, what })
     }
 }
 

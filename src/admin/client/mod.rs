@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! |---|---|
 //! | `wire` | one request and its answer over HTTP |
+//! | `call` | what is asked once, and its answer for people |
 //! | `said` | what an answer is to people: the line on standard error and the exit code |
 //! | `table` | leases and pools in columns |
 //! | `lease` | what an answer says of a lease |
@@ -15,6 +16,7 @@
 //! One connection for each request: a client that asks every few seconds has nothing from keeping one, and a kept one would be found
 //! dead after each restart of the nearside.
 
+pub mod call;
 mod child;
 mod keep;
 mod lease;
@@ -31,13 +33,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use http::Method;
-use serde_json::{Map, Value, json};
-
-use crate::allocation::request::{Resource, Scope};
-use crate::telemetry::clock::millis;
+use call::{Ask, Call};
 use said::Said;
-use wire::{Answer, Question, Wire, segment};
+use wire::Wire;
 
 /// How long an answer may take beyond what was to be waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,8 +45,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Order {
     /// The side port.
     pub address: SocketAddr,
-    /// The answer is printed as it came.
-    pub json: bool,
     /// What is to be done.
     pub what: What,
 }
@@ -56,62 +52,12 @@ pub struct Order {
 /// See [`Order`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// Take a lease.
-    Acquire {
-        /// Which.
-        ask: Ask,
-        /// The idempotency key.
-        key: Option<String>,
-        /// What has to be waited for is answered with its id.
-        asynchronous: bool,
-    },
-    /// List the leases.
-    List,
-    /// Show one.
-    Show {
-        /// Its id.
-        id: String,
-        /// How long its outcome is waited for.
-        wait: Option<Duration>,
-    },
-    /// Renew one.
-    Renew {
-        /// Its id.
-        id: String,
-        /// Its fence; `None` for whichever it is.
-        fence: Option<u64>,
-    },
-    /// Resize one.
-    Resize {
-        /// Its id.
-        id: String,
-        /// Its fence; `None` for whichever it is.
-        fence: Option<u64>,
-        /// All that it is to hold.
-        resources: Vec<Resource>,
-    },
-    /// Release one.
-    Release {
-        /// Its id.
-        id: String,
-        /// Its fence; `None` for whichever it is.
-        fence: Option<u64>,
-    },
-    /// List the pools.
-    Pools,
-    /// Make or change one.
-    SetPool {
-        /// Its name.
-        name: String,
-        /// How much there is in it.
-        capacity: u64,
-        /// For whom there is so much.
-        scope: Scope,
-    },
-    /// Take one away.
-    DeletePool {
-        /// Its name.
-        name: String,
+    /// Ask once.
+    Call {
+        /// What.
+        call: Call,
+        /// The answer is printed as it came.
+        json: bool,
     },
     /// Hold a lease for as long as a command runs.
     Run {
@@ -124,63 +70,10 @@ pub enum What {
     },
 }
 
-/// What a lease is to be. What is `None` is left to the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
-    /// All or nothing.
-    pub resources: Vec<Resource>,
-    /// How long it lives without being renewed.
-    pub ttl: Option<Duration>,
-    /// When it ends in any case.
-    pub max_lifetime: Option<Duration>,
-    /// How long it is waited for.
-    pub wait: Option<Duration>,
-    /// The greater goes first.
-    pub priority: Option<u64>,
-    /// It may be asked back.
-    pub preemptible: bool,
-    /// Who asks.
-    pub component: Option<String>,
-}
-
-impl Ask {
-    /// The body of the request. What was not said is not in it: a server that does not know of it has nothing to refuse then.
-    fn body(&self) -> Value {
-        let mut members = Map::new();
-        members.insert("resources".to_owned(), listed(&self.resources));
-        let durations = [
-            ("ttl_ms", self.ttl),
-            ("max_lifetime_ms", self.max_lifetime),
-            ("wait_ms", self.wait),
-        ];
-        let durations = durations
-            .into_iter()
-            .map(|(name, duration)| (name, duration.map(|duration| Value::from(millis(duration)))));
-        let rest = [
-            ("priority", self.priority.map(Value::from)),
-            ("preemptible", self.preemptible.then_some(Value::Bool(true))),
-            ("component", self.component.clone().map(Value::from)),
-        ];
-        for (name, value) in durations.chain(rest) {
-            if let Some(value) = value {
-                members.insert(name.to_owned(), value);
-            }
-        }
-        Value::Object(members)
-    }
-}
-
-fn listed(resources: &[Resource]) -> Value {
-    let each = resources.iter().map(|one| {
-        let unit = one.kind.unit();
-        json!({ "type": one.kind.name(), unit: one.amount })
-    });
-    each.collect()
-}
-
-/// Does it, and says what came of it; see [`said::Said`] for the exit codes.
+/// Does it, and says what came of it: 0 done, 1 refused, 69 the lease of a command was lost, 75 asking again later may help; and
+/// the exit code of a command that was run.
 #[must_use]
-pub fn run(order: Order) -> ExitCode {
+pub fn run(order: &Order) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -191,102 +84,36 @@ pub fn run(order: Order) -> ExitCode {
     done.unwrap_or_else(|said| said.end())
 }
 
-async fn obey(order: Order) -> Result<ExitCode, Said> {
+async fn obey(order: &Order) -> Result<ExitCode, Said> {
     let wire = Wire::new(order.address);
-    if let What::Run {
-        ask,
-        grace,
-        command,
-    } = &order.what
-    {
-        return run::run(&wire, ask, *grace, command).await;
+    match &order.what {
+        What::Call { call, json } => {
+            once(&wire, call, *json).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Run {
+            ask,
+            grace,
+            command,
+        } => run::run(&wire, ask, *grace, command).await,
     }
-    let (question, patience) = question(&order.what);
+}
+
+/// Asks, and prints the answer.
+async fn once(wire: &Wire, call: &Call, json: bool) -> Result<(), Said> {
+    let (question, patience) = call.question();
     let answer = wire.ask(&question, patience + PATIENCE).await;
     let answer = answer.map_err(|silence| Said::silence(&silence))?;
-    if order.json {
+    if json {
         print(&answer.body);
     }
     if !answer.status.is_success() {
         return Err(Said::refused(&answer));
     }
-    if !order.json {
-        print(shown(&order.what, &answer)?.as_bytes());
+    if !json {
+        print(call.shown(&answer)?.as_bytes());
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What is asked, and how long the answer may be waited for by the server.
-fn question(what: &What) -> (Question, Duration) {
-    let lease = |id: &str, rest: &str| format!("/v1/allocations/{}{rest}", segment(id));
-    let pool = |name: &str| format!("/v1/pools/{}", segment(name));
-    let mut patience = Duration::ZERO;
-    let question = match what {
-        What::Acquire {
-            ask,
-            key,
-            asynchronous,
-        } => {
-            if !asynchronous {
-                patience = ask.wait.unwrap_or_default();
-            }
-            let question = Question::new(Method::POST, "/v1/allocations").with_body(&ask.body());
-            let key = key
-                .as_deref()
-                .map(|key| ("idempotency-key", key.to_owned()));
-            let prefer = asynchronous.then(|| ("prefer", "respond-async".to_owned()));
-            question.with_headers(key.into_iter().chain(prefer))
-        }
-        What::List => Question::new(Method::GET, "/v1/allocations"),
-        What::Show { id, wait } => {
-            patience = wait.unwrap_or_default();
-            let wait = wait.map(|wait| format!("?wait={}ms", millis(wait)));
-            Question::new(Method::GET, lease(id, &wait.unwrap_or_default()))
-        }
-        What::Renew { id, fence } => {
-            Question::new(Method::POST, lease(id, "/renew")).if_match(*fence)
-        }
-        What::Resize {
-            id,
-            fence,
-            resources,
-        } => Question::new(Method::PATCH, lease(id, ""))
-            .if_match(*fence)
-            .with_body(&json!({ "resources": listed(resources) })),
-        What::Release { id, fence } => {
-            Question::new(Method::DELETE, lease(id, "")).if_match(*fence)
-        }
-        What::Pools => Question::new(Method::GET, "/v1/pools"),
-        What::SetPool {
-            name,
-            capacity,
-            scope,
-        } => Question::new(Method::PUT, pool(name))
-            .with_body(&json!({ "capacity": capacity, "scope": scope.as_str() })),
-        What::DeletePool { name } => Question::new(Method::DELETE, pool(name)),
-        What::Run { .. } => unreachable!("a command is not run by one question"),
-    };
-    (question, patience)
-}
-
-/// An answer for people.
-fn shown(what: &What, answer: &Answer) -> Result<String, Said> {
-    let body = || {
-        answer
-            .json()
-            .ok_or_else(|| Said::failed("the answer is not JSON; is it a nearside that was asked?"))
-    };
-    Ok(match what {
-        What::List => table::leases(&body()?),
-        What::Pools => table::pools(&body()?),
-        What::SetPool { .. } => table::pool(&body()?),
-        What::Release { id, .. } => format!("{id} is released\n"),
-        What::DeletePool { name } => format!("{name} is deleted\n"),
-        What::Acquire { .. } | What::Show { .. } | What::Renew { .. } | What::Resize { .. } => {
-            table::lease(&body()?)
-        }
-        What::Run { .. } => String::new(),
-    })
+    Ok(())
 }
 
 fn print(text: &[u8]) {

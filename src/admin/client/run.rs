@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::Ask;
+use super::call::Ask;
 use super::child::{Child, Signals};
 use super::keep::{Keeper, News, Pace, reach};
 use super::lease::Lease;

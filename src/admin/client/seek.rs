@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Ask;
+use super::call::Ask;
 use super::child::Signals;
 use super::keep::Keeper;
 use super::lease::Lease;
