@@ -12,7 +12,7 @@ fn name(text: &str) -> Option<String> {
 }
 
 /// `500m` or `2`, in thousandths.
-fn cpus(text: &str) -> Option<u64> {
+pub(in crate::config) fn cpus(text: &str) -> Option<u64> {
     match text.strip_suffix('m') {
         Some(millicores) => value::whole(millicores, 1..=MOST),
         None => value::whole(text, 1..=MOST / 1000).map(|cpus: u64| cpus * 1000),

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod chaos;
+mod cli;
 mod cost;
 mod differential;
 mod histories;
