@@ -17,10 +17,11 @@ pub struct Copies {
 
 impl Copies {
     /// A lease as the ledger gave it. Of two with one id the one with the greater fence is the newer; of two with one
-    /// fence, the one that expires later.
+    /// fence, the one that was asked to leave, though it may expire earlier; or else the one that expires later.
     pub fn keep(&mut self, lease: &Lease) {
+        let age = |lease: &Lease| (lease.fence, lease.preempt.is_some(), lease.expires);
         let known = self.leases.get(&lease.id);
-        if known.is_none_or(|known| (known.fence, known.expires) <= (lease.fence, lease.expires)) {
+        if known.is_none_or(|known| age(known) <= age(lease)) {
             self.leases.insert(lease.id.clone(), lease.clone());
         }
     }
@@ -89,6 +90,8 @@ mod tests {
             wants: Vec::new(),
             component: "c".to_owned(),
             priority: 0,
+            preemptible: true,
+            preempt: None,
             retention: 0,
             key: None,
             digest: None,
@@ -102,6 +105,13 @@ mod tests {
         copies.keep(&lease("l", 1, 20));
         copies.keep(&lease("l", 1, 10));
         assert_eq!(copies.leases()[0].expires, 20);
+        let asked = Lease {
+            preempt: Some(15),
+            ..lease("l", 1, 15)
+        };
+        copies.keep(&asked);
+        copies.keep(&lease("l", 1, 20));
+        assert_eq!(copies.leases(), [asked]);
         copies.keep(&lease("l", 2, 10));
         copies.keep(&lease("l", 1, 30));
         assert_eq!(copies.leases()[0].fence, 2);

@@ -97,6 +97,8 @@ impl Service {
             pod,
             node: settings.node.clone(),
             window: millis(settings.ledger.reassert_window),
+            grace: millis(settings.preemption.grace),
+            cap: settings.preemption.cap,
         };
         Arc::new(Self {
             guard: Guard::new(way, place),

@@ -39,6 +39,7 @@ impl Service {
             lifetime: request.max_lifetime_ms,
             retention: self.retention(),
             priority: request.priority,
+            preemptible: request.preemptible,
             component: request.component.clone(),
             waits: request.wait_ms > 0,
             arrived: None,
@@ -118,6 +119,11 @@ impl Asked {
             Outcome::Queued { arrived } => {
                 self.acquire.arrived = *arrived;
                 over.then_some(Err(Refusal::Deadline))
+            }
+            // Nothing was done, and a pause is outlasted like a shortage.
+            Outcome::Recovering => {
+                self.open = was_open;
+                over.then(|| Err(Refusal::of(reply)))
             }
             Outcome::Granted { lease, again } => {
                 self.open = false;
