@@ -178,9 +178,7 @@ pub(super) static TABLE: &[Row] = &[
         expects: SHARE,
         secret: false,
         example: Example::Default,
-        set: Set::One(|draft, text| {
-            put(&mut draft.allocation.preemption.cap, value::share(text))
-        }),
+        set: Set::One(|draft, text| put(&mut draft.allocation.preemption.cap, value::share(text))),
         show: |settings| value::show_share(settings.allocation.preemption.cap),
     },
 ];

@@ -183,7 +183,8 @@ fn what_is_wrong_is_said() {
         (422, &json!("resources[0].amount"))
     );
     assert_eq!(port.acquire(&Value::Null).status, 400);
-    let unknown = json!({ "resources": [{ "type": "pool:q", "amount": 1 }] });
+    // While grants pause it may be one that is yet to be asserted.
+    let unknown = json!({ "resources": [{ "type": "pool:q", "amount": 1 }], "wait_ms": 5000 });
     assert_eq!(port.acquire(&unknown).status, 422);
     // Nothing says what this pod may use.
     let cpu = json!({ "resources": [{ "type": "cpu", "millicores": 1 }] });

@@ -8,7 +8,7 @@ use nearside::allocation::ledger::library;
 use nearside::allocation::ledger::reply::Outcome;
 
 use super::linear::{Did, Recorder, timed};
-use super::rig::{Caller, release, request};
+use super::rig::{Caller, planted, release, request};
 use crate::support::redis::RedisServer;
 use crate::support::rng::Rng;
 
@@ -68,13 +68,6 @@ fn what_many_are_told_is_in_some_order() {
     assert!(run(&library::text()));
 }
 
-/// The library with one rule changed, which has to be there once.
-fn planted(rule: &str, with: &str) -> String {
-    let text = library::text();
-    assert_eq!(text.matches(rule).count(), 1, "{rule}");
-    text.replace(rule, with)
-}
-
 #[test]
 fn a_planted_double_grant_is_found() {
     let rule = "want.amount > mine and promised - mine";
@@ -91,6 +84,6 @@ fn a_planted_fence_that_goes_back_is_found() {
 
 #[test]
 fn a_planted_loss_of_what_comes_back_is_found() {
-    let rule = "    take(c, want.account, -want.amount)\n  end\n  call('HDEL', c.leases, id)";
-    assert!(!run(&planted(rule, "  end\n  call('HDEL', c.leases, id)")));
+    let rule = "    add(c.used, want.account, -want.amount)\n";
+    assert!(!run(&planted(rule, "")));
 }

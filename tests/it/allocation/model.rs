@@ -2,6 +2,7 @@
 //! from the rules, not from the library.
 #![expect(clippy::result_large_err, reason = "a model need not be quick")]
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearside::allocation::ledger::call::{Acquire, Call, Place, Seen, Want};
@@ -59,11 +60,15 @@ impl Model {
     }
 
     pub fn used(&self, account: &str) -> u64 {
-        let wants = self.leases.values().flat_map(|lease| &lease.wants);
-        wants
-            .filter(|held| held.account == account)
-            .map(|held| held.amount)
-            .sum()
+        let leases = self.leases.values();
+        leases.map(|lease| of(&lease.wants, account)).sum()
+    }
+
+    /// What those hold who were asked to leave.
+    fn leaving(&self, account: &str) -> u64 {
+        let leases = self.leases.values();
+        let asked = leases.filter(|lease| lease.preempt.is_some());
+        asked.map(|lease| of(&lease.wants, account)).sum()
     }
 
     /// The ledger was audited.
@@ -87,7 +92,8 @@ impl Model {
             Call::Renew { id, fence } => match self.own(id, *fence) {
                 Err(answer) => answer,
                 Ok(mut lease) => {
-                    lease.expires = lease.hard.unwrap_or(u64::MAX).min(self.now() + lease.ttl);
+                    let ends = [lease.hard, lease.preempt, Some(self.now() + lease.ttl)];
+                    lease.expires = ends.into_iter().flatten().min().expect("one");
                     lease.owner.clone_from(&place.owner);
                     self.keep(lease.clone());
                     Outcome::Granted {
@@ -289,18 +295,76 @@ impl Model {
     ) -> Option<&'a Resolved> {
         wants.iter().find(|one| {
             let account = &one.held.account;
-            let of = |held: &[Held]| -> u64 {
-                held.iter()
-                    .filter(|held| held.account == *account)
-                    .map(|held| held.amount)
-                    .sum()
-            };
-            let earlier = self.waiting.values().filter(|waiter| waiter.place < place);
-            let ahead: u64 = earlier.map(|waiter| of(&waiter.wants)).sum();
-            let mine = of(before);
+            let ahead = self.ahead(account, place);
+            let mine = of(before, account);
             one.held.amount > mine
                 && self.used(account) - mine + ahead + one.held.amount > one.capacity
         })
+    }
+
+    fn ahead(&self, account: &str, place: i128) -> u64 {
+        let earlier = self.waiting.values().filter(|waiter| waiter.place < place);
+        earlier.map(|waiter| of(&waiter.wants, account)).sum()
+    }
+
+    /// Asks leases to leave for a request that waits at `at`.
+    fn preempt(&mut self, q: &Acquire, wants: &[Resolved], at: i128, place: &Place) {
+        let missing = |lost: &[&Lease]| -> Vec<String> {
+            let each = wants.iter().filter(|one| {
+                let account = &one.held.account;
+                let gone: u64 = lost.iter().map(|lease| of(&lease.wants, account)).sum();
+                let needed = self.used(account) + self.ahead(account, at) + one.held.amount;
+                needed > one.capacity + self.leaving(account) + gone
+            });
+            each.map(|one| one.held.account.clone()).collect()
+        };
+        let mut may: Vec<&Lease> = self.leases.values().collect();
+        may.retain(|lease| {
+            let open = lease.preemptible && lease.preempt.is_none();
+            open && lease.priority < q.priority
+        });
+        may.sort_by_key(|lease| (lease.priority, Reverse(lease.fence)));
+        let mut chosen: Vec<&Lease> = Vec::new();
+        for lease in may {
+            let lacks = missing(&chosen);
+            if lacks.iter().any(|account| of(&lease.wants, account) > 0) {
+                chosen.push(lease);
+            }
+        }
+        if !missing(&chosen).is_empty() {
+            return;
+        }
+        for at in (0..chosen.len()).rev() {
+            let mut fewer = chosen.clone();
+            fewer.remove(at);
+            if missing(&fewer).is_empty() {
+                chosen = fewer;
+            }
+        }
+        let chosen: Vec<Lease> = chosen.into_iter().cloned().collect();
+        for mut lease in chosen {
+            let allowed = |held: &Held| {
+                let pool = self.pools.get(held.resource.trim_start_matches("pool:"));
+                let own = wants.iter().find(|one| one.held.account == held.account);
+                let capacity = own.map(|one| one.capacity);
+                let leaving = self.leaving(&held.account);
+                leaving == 0
+                    || capacity
+                        .or(pool.map(|pool| pool.capacity))
+                        .is_none_or(|capacity| {
+                            (leaving + held.amount) * 1_000_000 <= capacity * u64::from(place.cap)
+                        })
+            };
+            if place.cap > 0 && lease.wants.iter().all(allowed) {
+                self.ask_to_leave(&mut lease, self.now() + place.grace);
+            }
+        }
+    }
+
+    fn ask_to_leave(&mut self, lease: &mut Lease, by: u64) {
+        lease.preempt = Some(by);
+        lease.expires = lease.expires.min(by);
+        self.keep(lease.clone());
     }
 
     fn acquire(&mut self, q: &Acquire, place: &Place) -> Outcome {
@@ -327,6 +391,7 @@ impl Model {
         }
         let wants = match self.resolve(&q.wants, place) {
             Ok(wants) => wants,
+            Err(Outcome::UnknownPool { .. }) if self.pausing() => return Outcome::Recovering,
             Err(answer) => {
                 if self.waiting.contains_key(&id) {
                     self.leave_queue(&id, true);
@@ -343,7 +408,8 @@ impl Model {
         let arrived = self.waiting.get(&id).map(|waiter| waiter.arrived);
         let arrived = arrived.or(q.arrived).unwrap_or(self.now_us);
         let at = i128::from(arrived) - i128::from(q.priority) * POINT;
-        if self.pausing() {
+        let pausing = self.pausing();
+        if pausing {
             if !q.waits {
                 return Outcome::Recovering;
             }
@@ -362,7 +428,7 @@ impl Model {
             let waiter = Waiter {
                 arrived,
                 place: at,
-                wants: wants.into_iter().map(|one| one.held).collect(),
+                wants: wants.iter().map(|one| one.held.clone()).collect(),
                 key: q.key.clone(),
             };
             self.waiting.insert(id.clone(), waiter);
@@ -372,6 +438,9 @@ impl Model {
             }
         }
         self.due("w", &id, Some(self.now() + SILENCE));
+        if !pausing {
+            self.preempt(q, &wants, at, place);
+        }
         Outcome::Queued {
             arrived: Some(arrived),
         }
@@ -395,6 +464,8 @@ impl Model {
             wants: wants.into_iter().map(|one| one.held).collect(),
             component: q.component.clone(),
             priority: q.priority,
+            preemptible: q.preemptible,
+            preempt: None,
             retention: q.retention,
             key: q.key.clone(),
             digest: q.digest.clone(),
@@ -465,16 +536,15 @@ impl Model {
         };
         let wants = match self.resolve(wants, place) {
             Ok(wants) => wants,
+            Err(Outcome::UnknownPool { .. }) if self.pausing() => return Outcome::Recovering,
             Err(answer) => return answer,
         };
-        let before = |one: &Resolved| {
-            let of = lease
-                .wants
-                .iter()
-                .filter(|held| held.account == one.held.account);
-            of.map(|held| held.amount).sum::<u64>()
-        };
-        if self.pausing() && wants.iter().any(|one| one.held.amount > before(one)) {
+        let grown = |one: &Resolved| one.held.amount > of(&lease.wants, &one.held.account);
+        let grows = wants.iter().any(grown);
+        if grows && lease.preempt.is_some() {
+            return Outcome::Preempting { lease };
+        }
+        if grows && self.pausing() {
             return Outcome::Recovering;
         }
         let at = i128::from(self.now_us) - i128::from(lease.priority) * POINT;
@@ -502,7 +572,13 @@ impl Model {
 
     fn standing(&mut self, lease: &Lease, place: &Place) -> Standing {
         match self.leases.get(&lease.id) {
-            Some(known) if known.fence == lease.fence => return Standing::Held,
+            Some(known) if known.fence == lease.fence => {
+                let mut known = known.clone();
+                if let (None, Some(by)) = (known.preempt, lease.preempt) {
+                    self.ask_to_leave(&mut known, by);
+                }
+                return Standing::Held;
+            }
             Some(known) if known.fence > lease.fence => return Standing::Fenced,
             Some(_) => {
                 self.leases.remove(&lease.id);
@@ -549,9 +625,17 @@ impl Model {
     }
 }
 
+/// How much of these counts in an account.
+fn of(wants: &[Held], account: &str) -> u64 {
+    let there = wants.iter().filter(|held| held.account == account);
+    there.map(|held| held.amount).sum()
+}
+
 fn over(lease: &Lease) -> Reason {
     if lease.hard.is_some_and(|hard| hard <= lease.expires) {
         Reason::Lifetime
+    } else if lease.preempt.is_some_and(|by| by <= lease.expires) {
+        Reason::Preempted
     } else {
         Reason::Expired
     }

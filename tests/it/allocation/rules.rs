@@ -6,34 +6,11 @@ use std::time::Duration;
 use nearside::allocation::ledger::call::{Acquire, Call, PutPool, Want};
 use nearside::allocation::ledger::reply::{Outcome, Reason, Standing};
 
-use super::rig::{Caller, TTL, cancel, keyed, load, names, put, release, renew, request};
+use super::rig::{
+    Caller, TTL, cancel, keyed, ledger, load, names, put, release, renew, request, resize, waiting,
+};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
-
-/// A ledger without a pause, and a pool `p` of so many.
-fn ledger(capacity: u64) -> (RedisServer, Caller) {
-    let server = RedisServer::start(&[]);
-    load(server.addr());
-    let mut caller = Caller::new(server.addr(), "main", "a", 0);
-    caller.put("p", capacity);
-    (server, caller)
-}
-
-fn waiting(id: &str, amount: u64) -> Acquire {
-    Acquire {
-        waits: true,
-        ..request(id, "p", amount)
-    }
-}
-
-fn resize(id: &str, fence: u64, change: &str, amount: u64) -> Call {
-    Call::Resize {
-        id: id.to_owned(),
-        fence: Some(fence),
-        change: change.to_owned(),
-        wants: request(id, "p", amount).wants,
-    }
-}
 
 #[test]
 fn what_is_there_is_promised_once() {
