@@ -2,8 +2,10 @@
 
 mod api;
 mod differential;
+mod fairness;
 mod histories;
 mod linear;
 mod model;
+mod preemption;
 mod rig;
 mod rules;
