@@ -134,7 +134,7 @@ impl Service {
         let now = self.guard.ledger_now();
         let expired = self.state.lock().copies.expire(now);
         if expired > 0 {
-            tracing::info!(expired, "leases were not renewed in time");
+            tracing::info!(expired, "leases are over that were not given back");
         }
         Ok(())
     }

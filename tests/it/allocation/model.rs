@@ -473,8 +473,8 @@ impl Model {
             Err(Outcome::UnknownPool { .. }) if self.pausing() => return Outcome::Recovering,
             Err(answer) => return answer,
         };
-        let grown = |one: &Resolved| one.held.amount > of(&lease.wants, &one.held.account);
-        let grows = wants.iter().any(grown);
+        let more = |one: &Resolved| one.held.amount > of(&lease.wants, &one.held.account);
+        let grows = wants.iter().any(more);
         if grows && lease.preempt.is_some() {
             return Outcome::Preempting { lease };
         }

@@ -1,10 +1,16 @@
 //! Who is asked to leave for whom, when, and what becomes of it.
 
+use std::thread;
+use std::time::Duration;
+
 use nearside::allocation::ledger::call::{Acquire, Call};
 use nearside::allocation::ledger::reply::{Lease, Outcome, Reason, Standing};
+use serde_json::{Value, json};
 
+use super::api::{Answer, Port, if_match, part};
 use super::rig::{Caller, cancel, ledger, release, renew, request, resize, waiting};
 use crate::support::eventually;
+use crate::support::redis::RedisServer;
 
 /// A lease that may be asked to leave.
 fn preemptible(id: &str, amount: u64, priority: u64) -> Acquire {
@@ -300,4 +306,56 @@ fn a_lease_that_was_asked_to_leave_comes_back_so() {
     server.client().must(&["FLUSHALL"]);
     other.put("p", 1);
     assert_eq!(assert_again(&after), (Standing::Restored, after));
+}
+
+#[test]
+fn a_holder_is_told_over_the_side_port() {
+    let server = RedisServer::start(&[]);
+    let port = Port::start(server.addr(), "a", |settings| {
+        settings.allocation.preemption.grace = Duration::from_millis(400);
+    });
+    port.put("p", 1);
+    let body = |more: Value| {
+        let mut body = part(1);
+        let more = more.as_object().expect("members").clone();
+        body.as_object_mut().expect("members").extend(more);
+        body
+    };
+    let lease = port.acquire(&body(json!({ "preemptible": true, "priority": 1 })));
+    let state = |answer: &Answer| {
+        let [state, at, may] =
+            ["state", "preempt_at", "preemptible"].map(|name| &answer.body[name]);
+        (state.clone(), at.is_null(), may.clone())
+    };
+    assert_eq!(state(&lease), (json!("active"), true, json!(true)));
+    let path = format!("/v1/allocations/{}", lease.id());
+    let own = if_match(&lease.fence());
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| port.acquire(&body(json!({ "priority": 2 }))));
+        let renew = || port.ask("POST", &format!("{path}/renew"), &own, &Value::Null);
+        let told = eventually("the news", || {
+            let renewed = renew();
+            assert_eq!(renewed.status, 200, "{renewed:?}");
+            (renewed.body["state"] == "preempting").then_some(renewed)
+        });
+        assert_eq!(state(&told), (json!("preempting"), false, json!(true)));
+        assert_eq!(told.body["preempt_at"], told.body["expires_at"]);
+        let listed = port.ask("GET", "/v1/allocations", "", &Value::Null);
+        assert_eq!(listed.body["allocations"][0]["state"], "preempting");
+        let more = json!({ "resources": [{ "type": "pool:p", "amount": 2 }] });
+        let grown = port.ask("PATCH", &path, &own, &more);
+        assert_eq!((grown.status, grown.kind()), (409, "preempting"));
+        // It does not leave.
+        let gone = eventually("its end", || {
+            let renewed = renew();
+            (renewed.status != 200).then_some(renewed)
+        });
+        assert_eq!(
+            (gone.status, &gone.body["reason"]),
+            (410, &json!("preempted"))
+        );
+        let got = waits.join().expect("an answer");
+        assert_eq!(got.status, 201, "{got:?}");
+        assert_eq!(state(&got), (json!("active"), true, json!(false)));
+    });
 }
