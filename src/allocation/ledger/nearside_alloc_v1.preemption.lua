@@ -24,11 +24,15 @@ end
 -- Who may be asked to leave for a request of this priority, in order: the lowest priority first, then the newest.
 local function candidates(c, q, wants, lacks)
   local list, by = {}, {}
+  local alone = not next(lacks, next(lacks))
   for _, want in ipairs(wants) do
-    if lacks[want.account] then
+    local lack = lacks[want.account]
+    if lack then
       local prefix = want.account .. '|'
-      local lines = call('ZRANGEBYLEX', c.preemptible, '[' .. prefix, '(' .. prefix .. string.format('%04d', q.priority),
-        'LIMIT', 0, CANDIDATES)
+      local below = '(' .. prefix .. string.format('%04d', q.priority)
+      -- Each gives one at least, so that for one account no more than are missing need be looked at.
+      local most = alone and math.min(lack, CANDIDATES) or CANDIDATES
+      local lines = call('ZRANGEBYLEX', c.preemptible, '[' .. prefix, below, 'LIMIT', 0, most)
       for _, text in ipairs(lines) do
         local order, amount, id = string.match(string.sub(text, #prefix + 1), '^(%d+|%d+)|(%d+)|(.*)$')
         if not by[id] then
