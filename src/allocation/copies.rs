@@ -37,10 +37,11 @@ impl Copies {
     }
 
     /// A lease as the ledger gave it. Of two with one id the one with the greater fence is the newer; of two with one
-    /// fence, the one that expires later.
+    /// fence, the one that was asked to leave, though it may expire earlier; or else the one that expires later.
     pub fn keep(&mut self, lease: &Lease) {
+        let age = |lease: &Lease| (lease.fence, lease.preempt.is_some(), lease.expires);
         let known = self.leases.get(&lease.id);
-        if known.is_none_or(|known| (known.fence, known.expires) <= (lease.fence, lease.expires)) {
+        if known.is_none_or(|known| age(known) <= age(lease)) {
             let before = self.leases.insert(lease.id.clone(), lease.clone());
             if let Some(before) = before.filter(|before| before.owner == self.owner) {
                 self.holdings.give(&before);
@@ -128,6 +129,8 @@ mod tests {
             wants: Vec::new(),
             component: "c".to_owned(),
             priority: 0,
+            preemptible: true,
+            preempt: None,
             retention: 0,
             key: None,
             digest: None,
@@ -141,6 +144,13 @@ mod tests {
         copies.keep(&lease("l", 1, 20));
         copies.keep(&lease("l", 1, 10));
         assert_eq!(copies.leases()[0].expires, 20);
+        let asked = Lease {
+            preempt: Some(15),
+            ..lease("l", 1, 15)
+        };
+        copies.keep(&asked);
+        copies.keep(&lease("l", 1, 20));
+        assert_eq!(copies.leases(), [asked]);
         copies.keep(&lease("l", 2, 10));
         copies.keep(&lease("l", 1, 30));
         assert_eq!(copies.leases()[0].fence, 2);

@@ -121,6 +121,8 @@ mod tests {
             key: None,
             digest: None,
             change: None,
+            preemptible: false,
+            preempt: None,
         }
     }
 

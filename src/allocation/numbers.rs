@@ -35,7 +35,7 @@ pub const OUTCOMES: [&str; 13] = [
     "cancelled",
 ];
 /// How a lease can end without being given back.
-pub const EXPIRATIONS: [&str; 3] = ["expired", "lifetime", "lost"];
+pub const EXPIRATIONS: [&str; 4] = ["expired", "lifetime", "lost", "preempted"];
 /// What can become of a lease that is asserted again.
 pub const STANDINGS: [&str; 5] = ["held", "restored", "fenced", "ended", "lost"];
 
@@ -204,7 +204,9 @@ impl Numbers {
     /// A lease that was given here is over.
     pub fn expired(&self, reason: Reason) {
         let name = match reason {
-            Reason::Expired | Reason::Lifetime | Reason::Lost => reason.as_str(),
+            Reason::Expired | Reason::Lifetime | Reason::Lost | Reason::Preempted => {
+                reason.as_str()
+            }
             Reason::Released | Reason::Cancelled => return,
         };
         *self.table.lock().expirations.entry(name).or_default() += 1;

@@ -32,6 +32,8 @@ pub enum Refusal {
     Unknown,
     /// The fence is this one.
     Fenced(u64),
+    /// It was asked to leave, and ends then, in milliseconds of the ledger's clock.
+    Preempting(u64),
     /// Leases count in the pool.
     InUse,
 }
@@ -62,6 +64,7 @@ impl Refusal {
             Outcome::Ended { reason } => Self::Ended(reason),
             Outcome::Unknown => Self::Unknown,
             Outcome::Fenced { lease } => Self::Fenced(lease.fence),
+            Outcome::Preempting { lease } => Self::Preempting(lease.expires),
             Outcome::InUse => Self::InUse,
             other => Self::Unavailable(format!(
                 "the ledger's answer is not to the question: {other:?}"
@@ -87,6 +90,7 @@ impl Refusal {
             Self::Ended(_) => "ended",
             Self::Unknown => "unknown",
             Self::Fenced(_) => "fenced",
+            Self::Preempting(_) => "preempting",
             Self::InUse => "in_use",
         }
     }

@@ -125,6 +125,8 @@ impl Service {
             pod,
             node: settings.node.clone(),
             window: millis(settings.ledger.reassert_window),
+            grace: millis(settings.preemption.grace),
+            cap: settings.preemption.cap,
         };
         let copies = Copies::of(&place.owner);
         Arc::new(Self {

@@ -17,6 +17,10 @@ pub struct Place {
     pub node: Option<String>,
     /// How long grants pause once data was lost, in milliseconds.
     pub window: u64,
+    /// How long a lease lives on that is asked to leave, in milliseconds.
+    pub grace: u64,
+    /// The share of a pool that may be asked to leave at once, in millionths.
+    pub cap: u32,
 }
 
 impl Place {
@@ -71,6 +75,8 @@ pub struct Acquire {
     pub retention: u64,
     /// From 0; the greater goes first.
     pub priority: u64,
+    /// The lease may be asked to leave for a request of a higher priority.
+    pub preemptible: bool,
     /// Who asks.
     pub component: String,
     /// Gets a place in the queue where there is not enough.

@@ -146,7 +146,7 @@ impl Service {
         self.pay().await?;
         let expired = self.expire();
         if expired > 0 {
-            tracing::info!(expired, "leases were not renewed in time");
+            tracing::info!(expired, "leases are over that were not given back");
         }
         Ok(())
     }

@@ -52,6 +52,7 @@ impl Service {
             lifetime: request.max_lifetime_ms,
             retention: self.retention(),
             priority: request.priority,
+            preemptible: request.preemptible,
             component: request.component.clone(),
             waits: request.wait_ms > 0,
             arrived: None,
@@ -144,7 +145,11 @@ impl Asked {
                 self.told.queued();
                 over.then_some(Err(Refusal::Deadline))
             }
-            Outcome::Recovering if !over => None,
+            // Nothing was done, and a pause is outlasted like a shortage.
+            Outcome::Recovering => {
+                self.open = was_open;
+                over.then(|| Err(Refusal::of(reply)))
+            }
             Outcome::Granted { lease, again } => {
                 self.open = false;
                 let mut state = self.service.state.lock();

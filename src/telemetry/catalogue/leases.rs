@@ -127,8 +127,8 @@ pub(super) const TABLE: &[Metric] = &[
         names::LEASE_EXPIRATIONS,
         &[Dimension {
             name: "reason",
-            meaning: "`expired`: it was not renewed in time, or was renewed elsewhere; `lifetime`: it reached max_lifetime_ms; `lost`: the ledger lost it, and it no longer fitted when it was asserted again",
-            values: &["expired", "lifetime", "lost"],
+            meaning: "`expired`: it was not renewed in time, or was renewed elsewhere; `lifetime`: it reached max_lifetime_ms; `lost`: the ledger lost it, and it no longer fitted when it was asserted again; `preempted`: it made room for a request of a higher priority",
+            values: &["expired", "lifetime", "lost", "preempted"],
         }],
         "Leases of those that this nearside gave that ended without being given back.",
     ),

@@ -390,6 +390,21 @@ fn a_server_that_may_evict_the_ledger_gives_no_leases() {
 }
 
 #[test]
+fn a_pool_that_was_lost_is_waited_for() {
+    let server = RedisServer::start(&[]);
+    let port = Port::start(server.addr(), "a", |settings| {
+        settings.allocation.ledger.reassert_window = Duration::from_secs(1);
+    });
+    port.put("p", 1);
+    let held = port.acquire(&part(1));
+    assert_eq!(held.status, 201, "{held:?}");
+    assert_eq!(port.release(&held).status, 204);
+    server.client().must(&["FLUSHALL"]);
+    let got = port.acquire(&part(1));
+    assert_eq!(got.status, 201, "{got:?}");
+}
+
+#[test]
 fn nobody_who_asks_for_no_lease_gets_a_ledger() {
     let server = RedisServer::start(&[]);
     let port = Port::start(server.addr(), "a", |_| {});
