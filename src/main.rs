@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use nearside::admin::wait;
+use nearside::admin::{client, wait};
 use nearside::config::{self, Action};
 use nearside::upstream::private;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Action::Alloc(order)) => client::run(&order),
         Ok(Action::Print(text)) => {
             // Nobody is left to be told that standard output is closed.
             let _ = std::io::stdout().write_all(text.as_bytes());

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod cache;
+pub mod client;
 pub mod metrics;
 mod mode;
 mod openapi;

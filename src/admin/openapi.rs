@@ -289,6 +289,7 @@ fn problem() -> schemas::Shape {
     let requested = count().description(Some("how much of it was asked for"));
     let capacity = count().description(Some("how much of it there is"));
     let used = count().description(Some("how much of it is promised"));
+    let ends = instant().description(Some("when the lease ends that is asked to leave"));
     let next = instant().description(Some("when the next lease on it expires"));
     always
         .property("field", field)
@@ -298,6 +299,7 @@ fn problem() -> schemas::Shape {
         .property("requested", requested)
         .property("capacity", capacity)
         .property("used", used)
+        .property("expires_at", ends)
         .property("next_expiry_at", next)
         .into()
 }

@@ -2,7 +2,8 @@
 //!
 //! An unknown `NEARSIDE_*` is refused like an unknown key, but for one kind: Kubernetes gives every pod
 //! variables for the services of its namespace, and a service called `nearside` (or `nearside-...`) makes
-//! them look like ours. Those are passed over, or the name of a service would keep pods from starting.
+//! them look like ours. Those are passed over, or the name of a service would keep pods from starting. So are
+//! `NEARSIDE_LEASE_*`: that is what the holder of a lease is told in its environment.
 
 use std::ffi::{OsStr, OsString};
 
@@ -12,6 +13,7 @@ use super::schema::{self, Set};
 use super::suggest;
 
 const PREFIX: &str = "NEARSIDE_";
+const LEASE: &str = "NEARSIDE_LEASE_";
 
 /// The values in the environment, in the order of their names.
 ///
@@ -24,7 +26,7 @@ pub(super) fn read(
         .into_iter()
         .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
-        .filter(|(name, value)| !is_service_link(name, value))
+        .filter(|(name, value)| !name.starts_with(LEASE) && !is_service_link(name, value))
         .collect();
     ours.sort();
     ours.into_iter()

@@ -6,11 +6,14 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     line: String,
+    code: u8,
 }
 
 impl Failure {
     /// `EX_CONFIG` of sysexits.h.
     const EXIT_CODE: u8 = 78;
+    /// Of a command whose own arguments are wrong.
+    const USAGE: u8 = 2;
 
     /// Control characters, which may come from a file or a flag, are escaped: it stays one line.
     pub(super) fn new(text: &str) -> Self {
@@ -22,13 +25,24 @@ impl Failure {
                 line.push(c);
             }
         }
-        Self { line }
+        Self {
+            line,
+            code: Self::EXIT_CODE,
+        }
     }
 
-    /// The process's exit code: 78, a configuration error.
+    /// As [`new`](Self::new), where it is how a command is used that is wrong, not a configuration.
+    pub(super) fn usage(text: &str) -> Self {
+        Self {
+            code: Self::USAGE,
+            ..Self::new(text)
+        }
+    }
+
+    /// The process's exit code: 78, a configuration error, or 2 where a command is used wrongly.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        Self::EXIT_CODE
+        self.code
     }
 }
 

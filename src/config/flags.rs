@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::upstream::private;
 
+use super::alloc::Alloc;
 use super::draft::{Given, Written};
 use super::failure::{Failure, Origin};
 use super::schema;
@@ -64,6 +65,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "ADDR", help = schema::row("http").doc)]
         http: Option<String>,
     },
+    /// Ask for leases on shared resources, or hold one for a command
+    Alloc(Box<Alloc>),
     /// Guard a private server; for nearside itself
     #[command(name = private::GUARD_SUBCOMMAND, hide = true)]
     PrivateServerGuard,
@@ -97,18 +100,24 @@ pub(super) enum CommandLine {
     Text(String),
 }
 
+const NEARSIDE: &str = "nearside";
+const ALLOC: &str = "nearside alloc";
+
 /// Parses a command line that begins with the program's name.
 ///
 /// # Errors
 /// A flag that there is not, or one without its value.
 pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<CommandLine, Failure> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let alloc = args.get(1).is_some_and(|word| word == "alloc");
     match Flags::try_parse_from(args) {
         Ok(flags) => Ok(CommandLine::Flags(Box::new(flags))),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(CommandLine::Text(error.to_string()))
             }
-            _ => Err(one_line(&error)),
+            _ if alloc => Err(Failure::usage(&one_line(&error, ALLOC))),
+            _ => Err(Failure::new(&one_line(&error, NEARSIDE))),
         },
     }
 }
@@ -139,15 +148,16 @@ impl Flags {
 
 /// clap's report in one line: what is wrong, and what it would have taken for right. A stray argument is not
 /// repeated where it may be an upstream with its password.
-fn one_line(error: &clap::Error) -> Failure {
+fn one_line(error: &clap::Error, program: &str) -> String {
     let stray = |kind| match error.get(kind) {
         Some(ContextValue::String(stray)) => stray.contains('@'),
         _ => false,
     };
-    if stray(ContextKind::InvalidArg) || stray(ContextKind::InvalidSubcommand) {
-        return Failure::new(
-            "an argument that belongs to no flag; an upstream is given with --upstream",
-        );
+    let upstream = program == NEARSIDE
+        && (stray(ContextKind::InvalidArg) || stray(ContextKind::InvalidSubcommand));
+    if upstream {
+        return "an argument that belongs to no flag; an upstream is given with --upstream"
+            .to_owned();
     }
     let text = error.to_string();
     let mut parts = text
@@ -156,8 +166,8 @@ fn one_line(error: &clap::Error) -> Failure {
     let what = parts.next().unwrap_or_default();
     let what = what.strip_prefix("error: ").unwrap_or(&what);
     let tip = parts.find_map(|part| Some(part.strip_prefix("tip: ")?.to_owned()));
-    Failure::new(&match tip {
+    match tip {
         Some(tip) => format!("{what}; {tip}"),
-        None => format!("{what}; see nearside --help"),
-    })
+        None => format!("{what}; see {program} --help"),
+    }
 }

@@ -22,6 +22,7 @@
 //! same keys, and its errors know neither the line nor what would be right.
 
 mod address;
+mod alloc;
 mod cgroup;
 mod conflicts;
 mod draft;
@@ -41,6 +42,7 @@ mod tests;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::{admin, allocation, downstream, l1, proxy, telemetry, upstream};
@@ -102,6 +104,8 @@ pub enum Action {
         /// How long at most.
         timeout: Duration,
     },
+    /// Ask a nearside for leases, or hold one for a command.
+    Alloc(Box<admin::client::Order>),
     /// Be the guard of a private server ([`upstream::private`]), with no settings at all.
     GuardPrivateServer,
 }
@@ -142,18 +146,13 @@ fn load_within(
             config,
             http,
         }) => {
-            let mut draft = Draft::new(limits());
-            draft.take_file(
-                config
-                    .as_deref()
-                    .map(file::read)
-                    .transpose()?
-                    .unwrap_or_default(),
-            )?;
-            draft.take(environment::read(env)?)?;
-            draft.take(flags::http(http.as_ref()))?;
-            conflicts::check(&draft)?;
+            let draft = side_port(config.as_deref(), env, http.as_ref(), limits())?;
             waiting::action(&draft, timeout)
+        }
+        Some(Command::Alloc(flags)) => {
+            let draft = side_port(flags.config.as_deref(), env, flags.http.as_ref(), limits())?;
+            let order = flags.order(waiting::whole_port(&draft)?)?;
+            Ok(Action::Alloc(Box::new(order)))
         }
         None => {
             let file = flags.config.as_deref().map(file::read).transpose()?;
@@ -162,6 +161,21 @@ fn load_within(
             Ok(Action::Run(Box::new(settings)))
         }
     }
+}
+
+/// What a file, the environment and `--http` say of a nearside that is to be asked.
+fn side_port(
+    config: Option<&Path>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    http: Option<&String>,
+    limits: Limits,
+) -> Result<Draft, Failure> {
+    let mut draft = Draft::new(limits);
+    draft.take_file(config.map(file::read).transpose()?.unwrap_or_default())?;
+    draft.take(environment::read(env)?)?;
+    draft.take(flags::http(http))?;
+    conflicts::check(&draft)?;
+    Ok(draft)
 }
 
 /// The settings that a file and these sources give; later ones win.

@@ -4,7 +4,7 @@ use super::Settings;
 use super::draft::Draft;
 use super::failure::{Failure, Origin};
 
-mod allocation;
+pub(super) mod allocation;
 mod audit;
 pub(super) mod keyspace;
 mod l1;

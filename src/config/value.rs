@@ -52,8 +52,13 @@ fn show_with_unit(value: u64, units: &[(&str, u64)]) -> String {
 
 /// `250ms`, `2s`, `1m`, `1h`; at most 24 hours.
 pub(super) fn duration(text: &str) -> Option<Duration> {
+    duration_of_at_most(text, LONGEST)
+}
+
+/// As [`duration`], with another limit.
+pub(super) fn duration_of_at_most(text: &str, longest: Duration) -> Option<Duration> {
     let value = Duration::from_millis(with_unit(text, &DURATION_UNITS)?);
-    (value <= LONGEST).then_some(value)
+    (value <= longest).then_some(value)
 }
 
 /// As [`duration`], and not zero.

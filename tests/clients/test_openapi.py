@@ -123,6 +123,21 @@ def test_leases_and_pools_are_answered_as_described(described):
     assert ask("GET", "/v1/pools/p")[0] == 404
 
 
+def test_a_lease_that_is_asked_to_leave_is_answered_as_described(described):
+    ask = described.ask
+    assert ask("PUT", "/v1/pools/p", {"capacity": 2})[0] == 201
+    wants = {"resources": [{"type": "pool:p", "amount": 2}], "wait_ms": 5000}
+    status, low = ask("POST", "/v1/allocations", {**wants, "priority": 1, "preemptible": True})
+    assert (status, low["preempt_at"]) == (201, None)
+    high = {**wants, "priority": 1000, "wait_ms": 60_000}
+    assert ask("POST", "/v1/allocations", high, {"Prefer": "respond-async"})[0] == 202
+    path = f"/v1/allocations/{low['id']}"
+    leaves = eventually(lambda: [one := ask("GET", path)[1]][0]["state"] == "preempting" and one, "a preemption")
+    assert leaves["preempt_at"] and leaves["preemptible"]
+    other = {"resources": [{"type": "cpu", "millicores": 1}]}
+    assert ask("PATCH", path, other, {"If-Match": "*"})[1]["expires_at"] == leaves["expires_at"]
+
+
 def test_the_rest_is_answered_as_described(described):
     ask = described.ask
     for path in [

@@ -11,8 +11,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::described::{RESOURCE, resource};
 use super::problems::{
-    DEADLINE, ENDED, EXHAUSTED, FENCED, IN_PROGRESS, IN_USE, KEY_REUSED, OPEN, QUEUE_FULL,
-    RECOVERING, UNAVAILABLE, UNKNOWN,
+    DEADLINE, ENDED, EXHAUSTED, FENCED, IN_PROGRESS, IN_USE, KEY_REUSED, OPEN, PREEMPTING,
+    QUEUE_FULL, RECOVERING, UNAVAILABLE, UNKNOWN,
 };
 use crate::admin::problem::Problem;
 use crate::allocation::ledger::reply::{Exhausted, Lease};
@@ -49,6 +49,11 @@ pub(super) struct LeaseAnswer {
     ttl_ms: u64,
     /// With which priority it was asked for.
     priority: u64,
+    /// Whether it may be asked to leave.
+    preemptible: bool,
+    /// When it ends because it is asked to leave.
+    #[schema(format = DateTime, required)]
+    preempt_at: Option<String>,
     /// Who asked for it.
     component: String,
     /// What it holds.
@@ -64,6 +69,8 @@ pub(super) struct LeaseAnswer {
 enum State {
     /// It lives.
     Active,
+    /// It lives, and is asked to leave.
+    Preempting,
 }
 
 /// What holds its holder to it.
@@ -114,15 +121,22 @@ impl LeaseAnswer {
             }
         });
         let fence = lease.fence.to_string();
+        let state = if lease.preempt.is_some() {
+            State::Preempting
+        } else {
+            State::Active
+        };
         Self {
             id: lease.id.clone(),
-            state: State::Active,
+            state,
             fence: fence.clone(),
             granted_at: instant(lease.granted),
             expires_at: instant(lease.expires),
             ends_at: lease.hard.map(instant),
             ttl_ms: lease.ttl,
             priority: lease.priority,
+            preemptible: lease.preemptible,
+            preempt_at: lease.preempt.map(instant),
             component: lease.component.clone(),
             resources: each.collect(),
             env: Environment {
@@ -221,6 +235,11 @@ pub(in crate::admin) fn refused(service: &Service, refusal: Refusal) -> Problem 
         ),
         Refusal::Fenced(fence) => Problem::new(FENCED, format!("the lease's fence is {fence}"))
             .with("fence", fence.to_string()),
+        Refusal::Preempting(ends) => Problem::new(
+            PREEMPTING,
+            "the lease makes room for a request of a higher priority; until it ends it may only shrink",
+        )
+        .with("expires_at", instant(ends)),
         Refusal::InUse => Problem::new(
             IN_USE,
             "a pool stays, and keeps its scope, while leases count in it; its capacity may change",

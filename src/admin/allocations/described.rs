@@ -5,12 +5,12 @@ use axum::http::StatusCode;
 use axum::http::header::{ETAG, LOCATION};
 use serde_json::json;
 use utoipa::openapi::schema::OneOfBuilder;
-use utoipa::openapi::{ObjectBuilder, Ref, Required};
+use utoipa::openapi::{ObjectBuilder, Ref, Required, Type};
 
 use super::answers::{LeaseAnswer, Leases, Queued};
 use super::problems::{
-    AWAY, DEADLINE, ENDED, EXHAUSTED, FENCE_REQUIRED, FENCED, IN_PROGRESS, KEY_REUSED, QUEUE_FULL,
-    UNKNOWN,
+    AWAY, DEADLINE, ENDED, EXHAUSTED, FENCE_REQUIRED, FENCED, IN_PROGRESS, KEY_REUSED, PREEMPTING,
+    QUEUE_FULL, UNKNOWN,
 };
 use super::{LONGEST_KEY, LONGEST_LOOK};
 use crate::admin::openapi::about::{About, about};
@@ -105,7 +105,7 @@ pub(super) fn resize() -> About {
     .tells("What is new is granted before what is old is freed.")
     .takes("Resize", resized(), Required::True, example)
     .answers::<LeaseAnswer>(OK, "the lease")
-    .problems(&[UNPROCESSABLE, EXHAUSTED]);
+    .problems(&[UNPROCESSABLE, EXHAUSTED, PREEMPTING]);
     tagged(about, OK)
 }
 
@@ -152,12 +152,17 @@ fn lease() -> ObjectBuilder {
     let priority = whole(0, PRIORITY.0).description(Some(
         "the greater goes first; a point is worth 100 ms of waiting",
     ));
+    let preemptible = ObjectBuilder::new()
+        .schema_type(Type::Boolean)
+        .default(Some(false.into()))
+        .description(Some("it may be asked to leave for a higher priority"));
     let component = name().description(Some("who asks"));
     let members = resized()
         .property("ttl_ms", default(ttl, TTL.2))
         .property("max_lifetime_ms", lifetime)
         .property("wait_ms", default(wait, 0))
         .property("priority", default(priority, PRIORITY.1))
+        .property("preemptible", preemptible)
         .property("component", component.default(Some("default".into())));
     closed(members)
 }

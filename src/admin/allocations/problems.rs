@@ -58,6 +58,11 @@ pub(in crate::admin) const FENCE_REQUIRED: Kind = Kind::new(
     "fence-required",
     "The lease's fence is needed",
 );
+pub(in crate::admin) const PREEMPTING: Kind = Kind::new(
+    StatusCode::CONFLICT,
+    "preempting",
+    "The lease is asked to leave",
+);
 pub(in crate::admin) const IN_USE: Kind =
     Kind::new(StatusCode::CONFLICT, "in-use", "Leases count in the pool");
 

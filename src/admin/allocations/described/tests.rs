@@ -62,6 +62,7 @@ fn a_request_is_described_as_it_is_read() {
     assert_eq!(default("ttl_ms"), request.ttl_ms);
     assert_eq!(default("wait_ms"), request.wait_ms);
     assert_eq!(default("priority"), request.priority);
+    assert_eq!(default("preemptible"), request.preemptible);
     assert_eq!(default("component"), request.component);
 }
 
