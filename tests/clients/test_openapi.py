@@ -132,7 +132,8 @@ def test_a_lease_that_is_asked_to_leave_is_answered_as_described(described):
     high = {**wants, "priority": 1000, "wait_ms": 60_000}
     assert ask("POST", "/v1/allocations", high, {"Prefer": "respond-async"})[0] == 202
     path = f"/v1/allocations/{low['id']}"
-    leaves = eventually(lambda: [one := ask("GET", path)[1]][0]["state"] == "preempting" and one, "a preemption")
+    assert eventually(lambda: ask("GET", path)[1]["state"] == "preempting", "a preemption")
+    leaves = ask("GET", path)[1]
     assert leaves["preempt_at"] and leaves["preemptible"]
     other = {"resources": [{"type": "cpu", "millicores": 1}]}
     assert ask("PATCH", path, other, {"If-Match": "*"})[1]["expires_at"] == leaves["expires_at"]
