@@ -136,6 +136,22 @@ fn who_was_stopped_past_the_end_has_no_command_any_more() {
 }
 
 #[test]
+fn a_command_whose_nearside_is_killed() {
+    let (_server, port) = pool_of(1);
+    let mut run = Run::start(
+        port.http,
+        &["--ttl", "500ms"],
+        "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done",
+    );
+    let command = run.line();
+    run.signal(Signal::KILL);
+    let ended = eventually("its end", || run.process.try_wait().expect("its status"));
+    assert!(!ended.success());
+    eventually("the command's end", || (!runs(&command)).then_some(()));
+    eventually("the lease's end", || (port.used("p") == 0).then_some(()));
+}
+
+#[test]
 fn its_longest_life() {
     let (_server, port) = pool_of(1);
     let mut run = Run::start(
