@@ -58,14 +58,16 @@ def run(program):
 
 
 def test_what_is_typed_comes_once(run):
-    terminal = run("trap 'echo caught' INT; echo ready; read a || read a; echo got $a; exit 3")
+    terminal = run("n=0; trap 'n=$((n+1)); echo caught $n.' INT; echo ready; until read a; do :; done; echo got $a; exit 3")
     terminal.until(b"ready")
-    terminal.type(b"\x03")
-    terminal.until(b"caught")
+    # Two signals that come close together may be one.
+    for times in range(1, 11):
+        terminal.type(b"\x03")
+        terminal.until(b"caught %d." % times)
     terminal.type(b"words\n")
     terminal.until(b"got words")
     assert terminal.end() == 3
-    assert terminal.said.count(b"caught") == 1
+    assert terminal.said.count(b"caught") == 10
 
 
 def test_what_is_typed_ends_the_command(run):
