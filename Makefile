@@ -3,7 +3,7 @@ TARGET ?= $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 BENCH_ROUNDS ?= 5
 
-.PHONY: run build test check fuzz bench bench-telemetry bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-fleet linker conformance conformance-subset
+.PHONY: run build test check fuzz bench bench-telemetry bench-outage bench-instructions bench-proxies bench-worse bench-misses bench-sessions bench-leases bench-fleet linker conformance conformance-subset
 
 run: build ## Start nearside with a redis-server of its own.
 	exec $(TARGET)/release/nearside --listen 127.0.0.1:6380 --http 127.0.0.1:9480 --upstream private
@@ -79,7 +79,7 @@ fuzz: linker ## The scanners and L1 against their models, FUZZ_SECONDS each.
 
 # BENCH_ENVOY=1 compares with Envoy too.
 ENVOY = $(if $(BENCH_ENVOY),.venv/envoy/bin/envoy)
-bench: bench-proxies bench-worse bench-fleet bench-outage bench-telemetry bench-misses bench-sessions ## All that follow, one after the other.
+bench: bench-proxies bench-worse bench-fleet bench-outage bench-telemetry bench-misses bench-leases bench-sessions ## All that follow, one after the other.
 
 bench-proxies: build $(ENVOY) ## redis-benchmark through nearside, other proxies, and straight to Redis, in turn.
 	@.ci/install redis-server redis-tools nutcracker haproxy python3
@@ -110,6 +110,10 @@ bench-instructions: build ## Instructions a request under callgrind, of this bui
 bench-misses: linker ## Stampedes and a Zipf workload over an upstream 1 ms away, against a naive near cache.
 	@.ci/install redis-server
 	cargo bench --locked --bench misses -- $(BENCH_ROUNDS)
+
+bench-leases: linker ## Grants and releases a second, over a ledger 5 ms away, and among 100,000 leases.
+	@.ci/install redis-server
+	cargo bench --locked --bench leases -- $(BENCH_ROUNDS)
 
 bench-sessions: linker ## Hits by one and by two workers, without sockets; needs two idle cores.
 	@.ci/install redis-server

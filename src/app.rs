@@ -77,7 +77,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let l1 = Arc::new(L1::new(settings.l1.clone(), settings.downstream.workers));
     let (traces, exporter) = traces(&settings.telemetry, &endpoint)?.unzip();
     let telemetry = Telemetry::with_traces(&settings.telemetry, traces.clone());
-    let allocation = allocation(settings, &endpoint);
+    let allocation = allocation(settings, &endpoint, traces.clone());
     let lanes = Lanes::new(
         endpoint,
         settings.lane.clone(),
@@ -116,6 +116,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             lanes: Arc::clone(&lanes),
             sessions: Box::new(downstream.session_count()),
             tasks: Box::new(downstream.task_count()),
+            allocation: Arc::clone(&allocation),
             ending: downstream.ending(),
         })
     });
@@ -184,13 +185,17 @@ fn traces(
 }
 
 /// Leases, from the ledger in a Redis of its own or in the upstream.
-fn allocation(settings: &Settings, upstream: &Endpoint) -> Arc<Service> {
+fn allocation(
+    settings: &Settings,
+    upstream: &Endpoint,
+    traces: Option<Arc<Traces>>,
+) -> Arc<Service> {
     let settings = &settings.allocation;
     let ledger = &settings.ledger;
     let endpoint = ledger.endpoint.clone().unwrap_or_else(|| upstream.clone());
     let way = Redis::new(endpoint, &ledger.name, ledger.timeout);
     let budget = Budget::new(settings);
-    Service::new(Arc::new(way), Box::new(budget), settings.clone())
+    Service::new(Arc::new(way), Box::new(budget), settings.clone(), traces)
 }
 
 impl Running {

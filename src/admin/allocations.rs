@@ -5,7 +5,6 @@ mod answers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::BytesRejection;
@@ -13,12 +12,14 @@ use axum::http::header::{ETAG, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde_json::{Value, json};
 
 use super::problem::Problem;
 use crate::allocation::ledger::reply::Lease;
 use crate::allocation::request::{self, Request};
 use crate::allocation::service::{Acquired, Service};
+use crate::telemetry::operation::Context;
 pub(super) use answers::{as_json, refused, wrong};
 
 /// The longest that a look at a request may wait.
@@ -26,21 +27,27 @@ const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// The longest idempotency key.
 const LONGEST_KEY: usize = 255;
 
+/// The span of the request, where there is one.
+type Within = Option<Extension<Context>>;
 type Answered = Result<Response, Problem>;
 
 /// The routes.
 pub(super) fn routes(service: &Arc<Service>) -> Router {
     let [asked, listed, looked, renewed, resized, released] = [(); 6].map(|()| Arc::clone(service));
-    let acquire =
-        move |headers: HeaderMap, body| async move { acquire(&asked, &headers, body).await };
+    let acquire = move |within: Within, headers: HeaderMap, body| async move {
+        acquire(&asked, within, &headers, body).await
+    };
     let list = move || async move { list(&listed) };
     let look = move |id, uri: Uri| async move { look(&looked, id, &uri).await };
-    let renew = move |id, headers: HeaderMap| async move { renew(&renewed, id, &headers).await };
-    let resize = move |id, headers: HeaderMap, body| async move {
-        resize(&resized, id, &headers, body).await
+    let renew = move |within: Within, id, headers: HeaderMap| async move {
+        renew(&renewed, within, id, &headers).await
     };
-    let release =
-        move |id, headers: HeaderMap| async move { release(&released, id, &headers).await };
+    let resize = move |within: Within, id, headers: HeaderMap, body| async move {
+        resize(&resized, within, id, &headers, body).await
+    };
+    let release = move |within: Within, id, headers: HeaderMap| async move {
+        release(&released, within, id, &headers).await
+    };
     Router::new()
         .route(
             "/v1/allocations",
@@ -63,17 +70,19 @@ pub(super) fn routes(service: &Arc<Service>) -> Router {
 
 async fn acquire(
     service: &Arc<Service>,
+    within: Within,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answered {
-    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
-    let request = Request::parse(&body).map_err(wrong)?;
-    let key = idempotency_key(headers)?;
+    let asked = asked(headers, body);
+    let (request, key) = asked.inspect_err(|_| service.unreadable())?;
     let asynchronous = headers.get_all("prefer").iter().any(|prefer| {
         let words = prefer.to_str().unwrap_or_default();
         words.split(',').any(|word| word.trim() == "respond-async")
     });
-    let acquired = service.acquire(&request, key, asynchronous).await;
+    let acquired = service
+        .acquire(&request, key, asynchronous, span(within))
+        .await;
     match acquired.map_err(|refusal| refused(service, refusal))? {
         Acquired::Lease(lease, again) => {
             let status = if again {
@@ -86,6 +95,20 @@ async fn acquire(
         }
         Acquired::Queued(id) => Ok(queued(&id)),
     }
+}
+
+fn span(within: Within) -> Option<Context> {
+    within.map(|Extension(context)| context)
+}
+
+/// What is asked for, and under which idempotency key.
+fn asked(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(Request, Option<&str>), Problem> {
+    let body = body.map_err(|refused| Problem::unreadable(&refused))?;
+    let request = Request::parse(&body).map_err(wrong)?;
+    Ok((request, idempotency_key(headers)?))
 }
 
 fn list(service: &Service) -> Response {
@@ -102,13 +125,19 @@ async fn look(service: &Service, Path(id): Path<String>, uri: &Uri) -> Answered 
     }
 }
 
-async fn renew(service: &Service, Path(id): Path<String>, headers: &HeaderMap) -> Answered {
+async fn renew(
+    service: &Service,
+    within: Within,
+    Path(id): Path<String>,
+    headers: &HeaderMap,
+) -> Answered {
     let fence = fence(headers)?;
-    answer(service, service.renew(&id, fence).await)
+    answer(service, service.renew(&id, fence, span(within)).await)
 }
 
 async fn resize(
     service: &Service,
+    within: Within,
     Path(id): Path<String>,
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -116,12 +145,18 @@ async fn resize(
     let body = body.map_err(|refused| Problem::unreadable(&refused))?;
     let resources = request::parse_resize(&body).map_err(wrong)?;
     let fence = fence(headers)?;
-    answer(service, service.resize(&id, fence, &resources).await)
+    let resized = service.resize(&id, fence, &resources, span(within));
+    answer(service, resized.await)
 }
 
-async fn release(service: &Service, Path(id): Path<String>, headers: &HeaderMap) -> Answered {
+async fn release(
+    service: &Service,
+    within: Within,
+    Path(id): Path<String>,
+    headers: &HeaderMap,
+) -> Answered {
     let fence = fence(headers)?;
-    let released = service.release(&id, fence).await;
+    let released = service.release(&id, fence, span(within)).await;
     released.map_err(|refusal| refused(service, refusal))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   counters of L1, lanes, sessions; recorders of all threads --gather--> families --> text 0.0.4
+//!   what the ledger of leases said last -----------------------|
 //!   the upstream's own statistics, asked every 10 s while wanted --^          |------> OpenMetrics, with exemplars
 //!   snapshots of the reads, one a second, for what happened lately -^         |------> OTLP
 //! ```
@@ -24,6 +25,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Facts;
 use super::problem::Problem;
+use crate::allocation::service::Service;
 use crate::downstream::drain::Ending;
 use crate::telemetry::catalogue;
 use crate::telemetry::clock::now_ms;
@@ -53,6 +55,8 @@ pub struct Sources {
     pub sessions: Box<dyn Fn() -> usize + Send + Sync>,
     /// Counts the tasks of sessions and lanes.
     pub tasks: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Leases.
+    pub allocation: Arc<Service>,
     /// Whether the end was asked for.
     pub ending: Arc<Ending>,
 }

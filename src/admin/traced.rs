@@ -1,6 +1,7 @@
 //! A span for each request to `/v1/*`, after OpenTelemetry's semantic conventions for HTTP servers.
 //!
-//! A `traceparent` makes it a part of the caller's trace. The query is not told: it may name keys.
+//! A `traceparent` makes it a part of the caller's trace. Its own [`Context`] goes along as an extension of the request, for
+//! spans below it. The query is not told: it may name keys.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(super) fn layer(routes: Router, traces: Option<&Arc<Traces>>) -> Router {
     }
 }
 
-async fn traced(State(traces): State<Arc<Traces>>, request: Request, next: Next) -> Response {
+async fn traced(State(traces): State<Arc<Traces>>, mut request: Request, next: Next) -> Response {
     let method = method(request.method());
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str).to_owned();
@@ -34,6 +35,8 @@ async fn traced(State(traces): State<Arc<Traces>>, request: Request, next: Next)
     span.set("url.path", request.uri().path().to_owned());
     span.set("url.scheme", "http");
     span.set("http.route", route);
+    // What is done for it is a part of it.
+    request.extensions_mut().insert(span.context());
     let response = next.run(request).await;
     let status = response.status();
     span.set("http.response.status_code", status.as_u16());

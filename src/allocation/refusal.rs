@@ -32,6 +32,8 @@ pub enum Refusal {
     Unknown,
     /// The fence is this one.
     Fenced(u64),
+    /// It was asked to leave, and ends then, in milliseconds of the ledger's clock.
+    Preempting(u64),
     /// Leases count in the pool.
     InUse,
 }
@@ -62,11 +64,53 @@ impl Refusal {
             Outcome::Ended { reason } => Self::Ended(reason),
             Outcome::Unknown => Self::Unknown,
             Outcome::Fenced { lease } => Self::Fenced(lease.fence),
+            Outcome::Preempting { lease } => Self::Preempting(lease.expires),
             Outcome::InUse => Self::InUse,
             other => Self::Unavailable(format!(
                 "the ledger's answer is not to the question: {other:?}"
             )),
         }
+    }
+}
+
+impl Refusal {
+    /// Its stable name, fit for a label.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Exhausted(_) => "exhausted",
+            Self::QueueFull => "queue_full",
+            Self::Recovering(_) => "recovering",
+            Self::Open(_) => "breaker_open",
+            Self::Unavailable(_) => "ledger_unavailable",
+            Self::Deadline => "wait_deadline",
+            Self::KeyReused => "key_reused",
+            Self::InProgress => "in_progress",
+            Self::Ended(_) => "ended",
+            Self::Unknown => "unknown",
+            Self::Fenced(_) => "fenced",
+            Self::Preempting(_) => "preempting",
+            Self::InUse => "in_use",
+        }
+    }
+
+    /// Whether it is the service that failed, and not what was asked for: what is answered with a status of 500 and more.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Recovering(_) | Self::Open(_) | Self::Unavailable(_) | Self::Deadline
+        )
+    }
+
+    /// Whether the ledger has found all that a request named before it refused it so.
+    #[must_use]
+    pub(super) fn knows_resources(&self) -> bool {
+        matches!(
+            self,
+            Self::Exhausted(_) | Self::QueueFull | Self::Recovering(_)
+        )
     }
 }
 

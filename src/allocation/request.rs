@@ -111,6 +111,8 @@ pub struct Request {
     pub wait_ms: u64,
     /// The greater goes first; a point is worth a tenth of a second of waiting.
     pub priority: u64,
+    /// Its holder leaves when it is asked to, for a request of a higher priority.
+    pub preemptible: bool,
     /// Who asks.
     pub component: String,
 }
@@ -130,6 +132,7 @@ impl Request {
                 "max_lifetime_ms",
                 "wait_ms",
                 "priority",
+                "preemptible",
                 "component",
             ],
         )?;
@@ -140,12 +143,18 @@ impl Request {
             Some(Value::String(name)) if is_name(name) => name.clone(),
             Some(_) => return Err(invalid("component", NAME)),
         };
+        let preemptible = match members.get("preemptible") {
+            None => false,
+            Some(Value::Bool(preemptible)) => *preemptible,
+            Some(_) => return Err(invalid("preemptible", "is neither true nor false")),
+        };
         Ok(Self {
             resources: resources(&members)?,
             ttl_ms,
             max_lifetime_ms: whole("max_lifetime_ms", ttl_ms, LONGEST_LIFETIME)?,
             wait_ms: whole("wait_ms", 0, LONGEST_WAIT)?.unwrap_or(0),
             priority: whole("priority", 0, PRIORITY.0)?.unwrap_or(PRIORITY.1),
+            preemptible,
             component,
         })
     }
@@ -160,7 +169,8 @@ impl Request {
         parts.sort();
         let (ttl, wait, priority) = (self.ttl_ms, self.wait_ms, self.priority);
         let (lifetime, component) = (self.max_lifetime_ms, &self.component);
-        format!("{parts:?} {ttl} {lifetime:?} {wait} {priority} {component}")
+        let leaves = self.preemptible;
+        format!("{parts:?} {ttl} {lifetime:?} {wait} {priority} {leaves} {component}")
     }
 }
 
@@ -305,7 +315,8 @@ mod tests {
     fn a_whole_request() {
         let body = br#"{"resources": [{"type": "pool:infer-slots", "amount": 1},
             {"type": "cpu", "millicores": 500}, {"type": "memory", "amount_mib": 2048}], "ttl_ms": 30000,
-            "max_lifetime_ms": 3600000, "wait_ms": 5000, "priority": 7, "component": "ranker"}"#;
+            "max_lifetime_ms": 3600000, "wait_ms": 5000, "priority": 7, "preemptible": true,
+            "component": "ranker"}"#;
         let request = Request::parse(body).unwrap();
         let resource = |kind, amount| Resource { kind, amount };
         assert_eq!(
@@ -317,9 +328,13 @@ mod tests {
             ]
         );
         assert_eq!((request.wait_ms, request.priority), (5000, 7));
+        assert!(request.preemptible);
         let mut turned = request.clone();
         turned.resources.reverse();
         assert_eq!(turned.canonical(), request.canonical());
+        let mut stays = turned.clone();
+        stays.preemptible = false;
+        assert_ne!(stays.canonical(), request.canonical());
         turned.resources[0].amount += 1;
         assert_ne!(turned.canonical(), request.canonical());
     }
@@ -368,6 +383,7 @@ mod tests {
             ),
             (&format!(r#"{{{one}, "wait_ms": 600001}}"#), "wait_ms"),
             (&format!(r#"{{{one}, "priority": -1}}"#), "priority"),
+            (&format!(r#"{{{one}, "preemptible": 1}}"#), "preemptible"),
             (&format!(r#"{{{one}, "component": ""}}"#), "component"),
             (&format!(r#"{{{one}, "tll_ms": 1}}"#), "tll_ms"),
         ] {

@@ -17,8 +17,10 @@
 //! once more and nothing is granted twice. One that ends otherwise than with an answer is a debt: it is called off until the
 //! ledger has heard it.
 
+mod gather;
 mod link;
 mod tickets;
+mod told;
 mod wait;
 
 use std::sync::Arc;
@@ -34,16 +36,22 @@ use super::ledger::call::{Call, Place, PutPool, Want};
 use super::ledger::guard::{Failure, Guard};
 use super::ledger::reply::{Audit, Lease, Outcome, Pool, Reason, Reply};
 use super::ledger::way::Way;
+use super::numbers::Numbers;
 use super::refusal::{Refusal, passes};
 use super::request::{Invalid, Kind, Resource, Scope};
 use super::settings::Settings;
 use super::source::Source;
 use crate::telemetry::clock::millis;
+use crate::telemetry::operation::Context;
+use crate::telemetry::traces::Traces;
+use gather::Heard;
 use link::Link;
 use tickets::Tickets;
 
 /// For how many of the ledger's timeouts a renewal or a release is tried again.
 const PATIENCE: u32 = 3;
+/// For how many of the ledger's windows what it has lost may be on its way back to it.
+const RECOVERY: u32 = 2;
 /// How long it is waited before something is asked again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -57,6 +65,8 @@ pub struct Service {
     due: Notify,
     state: Mutex<State>,
     tickets: Tickets,
+    numbers: Arc<Numbers>,
+    traces: Option<Arc<Traces>>,
 }
 
 #[derive(Default)]
@@ -68,6 +78,19 @@ struct State {
     debts: Vec<String>,
     /// Why the ledger may not be relied on.
     evicts: Option<String>,
+    /// What the ledger said last of how much is promised.
+    heard: Option<Heard>,
+}
+
+impl State {
+    /// A lease as an answer of this epoch has it.
+    fn keep(&mut self, lease: &Lease, epoch: u64) {
+        self.copies.keep(lease);
+        if epoch < self.asserted {
+            // Everything was asserted while the answer was on its way, and this was not among it.
+            self.asserted = 0;
+        }
+    }
 }
 
 /// What was asked for is there, or will be.
@@ -84,9 +107,14 @@ pub enum Acquired {
 }
 
 impl Service {
-    /// Over this way, with the capacities of this source.
+    /// Over this way, with the capacities of this source; spans go to `traces`.
     #[must_use]
-    pub fn new(way: Arc<dyn Way>, source: Box<dyn Source>, settings: Settings) -> Arc<Self> {
+    pub fn new(
+        way: Arc<dyn Way>,
+        source: Box<dyn Source>,
+        settings: Settings,
+        traces: Option<Arc<Traces>>,
+    ) -> Arc<Self> {
         let host = || {
             let name = rustix::system::uname();
             name.nodename().to_string_lossy().into_owned()
@@ -97,15 +125,23 @@ impl Service {
             pod,
             node: settings.node.clone(),
             window: millis(settings.ledger.reassert_window),
+            grace: millis(settings.preemption.grace),
+            cap: settings.preemption.cap,
         };
+        let copies = Copies::of(&place.owner);
         Arc::new(Self {
             guard: Guard::new(way, place),
             source,
             settings,
             link: watch::Sender::new(Link::Idle),
             due: Notify::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                copies,
+                ..State::default()
+            }),
             tickets: Tickets::default(),
+            numbers: Arc::default(),
+            traces,
         })
     }
 
@@ -130,14 +166,24 @@ impl Service {
         self.lease(&Call::Get { id }).await.map(|(lease, _)| lease)
     }
 
-    /// The lease lives on for its ttl.
+    /// The lease lives on for its ttl. What is told of that belongs to the span `within`, as for the other changes.
     ///
     /// # Errors
     /// Why it does not.
-    pub async fn renew(&self, id: &str, fence: Option<u64>) -> Result<Lease, Refusal> {
-        let id = id.to_owned();
-        let call = Call::Renew { id, fence };
-        self.lease(&call).await.map(|(lease, _)| lease)
+    pub async fn renew(
+        &self,
+        id: &str,
+        fence: Option<u64>,
+        within: Option<Context>,
+    ) -> Result<Lease, Refusal> {
+        let span = self.span("resource.renew", within);
+        let call = Call::Renew {
+            id: id.to_owned(),
+            fence,
+        };
+        let renewed = self.lease(&call).await.map(|(lease, _)| lease);
+        told::done(span, id, "renewed", renewed.as_ref().map(Some));
+        renewed
     }
 
     /// The lease holds this, and nothing else.
@@ -149,21 +195,42 @@ impl Service {
         id: &str,
         fence: Option<u64>,
         resources: &[Resource],
+        within: Option<Context>,
     ) -> Result<Lease, Refusal> {
-        let call = Call::Resize {
-            id: id.to_owned(),
-            fence,
-            change: random_id(),
-            wants: self.wants(resources)?,
+        let span = self.span("resource.resize", within);
+        let asked = async {
+            let call = Call::Resize {
+                id: id.to_owned(),
+                fence,
+                change: random_id(),
+                wants: self.wants(resources)?,
+            };
+            self.lease(&call).await.map(|(lease, _)| lease)
         };
-        self.lease(&call).await.map(|(lease, _)| lease)
+        let resized = asked.await;
+        told::done(span, id, "resized", resized.as_ref().map(Some));
+        resized
     }
 
     /// The lease ends. So does a request that waits.
     ///
     /// # Errors
     /// Why it does not, or that it was over.
-    pub async fn release(&self, id: &str, fence: Option<u64>) -> Result<(), Refusal> {
+    pub async fn release(
+        &self,
+        id: &str,
+        fence: Option<u64>,
+        within: Option<Context>,
+    ) -> Result<(), Refusal> {
+        let span = self.span("resource.release", within);
+        let released = self.end(id, fence).await;
+        let lease = released.as_ref().map(Option::as_ref);
+        told::done(span, id, "released", lease);
+        released.map(drop)
+    }
+
+    /// Ends a lease or a request; gives the lease as it was, if it was one.
+    async fn end(&self, id: &str, fence: Option<u64>) -> Result<Option<Lease>, Refusal> {
         let cancels = self.tickets.call_off(id);
         let call = Call::Release {
             id: id.to_owned(),
@@ -172,19 +239,19 @@ impl Service {
             retention: self.retention(),
         };
         let (reply, again) = self.persist(&call).await?;
-        match reply.outcome {
-            Outcome::Released { .. } => {}
+        let lease = match reply.outcome {
+            Outcome::Released { lease } => lease,
             // The answer to the first attempt was lost.
             Outcome::Ended {
                 reason: Reason::Released,
-            } if again => {}
+            } if again => None,
             _ => {
-                self.note(id, &reply.outcome);
+                self.note(id, &reply);
                 return Err(Refusal::of(reply));
             }
-        }
+        };
         self.state.lock().copies.drop(id);
-        Ok(())
+        Ok(lease)
     }
 
     /// All pools.
@@ -277,12 +344,13 @@ impl Service {
     }
 
     /// What an answer about a lease says of the copy of it.
-    fn note(&self, id: &str, outcome: &Outcome) {
-        let copies = &mut self.state.lock().copies;
-        match outcome {
-            Outcome::Granted { lease, .. } => copies.keep(lease),
-            Outcome::Ended { .. } | Outcome::Unknown => {
-                copies.drop(id);
+    fn note(&self, id: &str, reply: &Reply) {
+        let mut state = self.state.lock();
+        match &reply.outcome {
+            Outcome::Granted { lease, .. } => state.keep(lease, reply.epoch),
+            Outcome::Ended { reason } if state.copies.drop(id) => self.numbers.expired(*reason),
+            Outcome::Unknown => {
+                state.copies.drop(id);
             }
             _ => {}
         }
@@ -294,26 +362,41 @@ impl Service {
             _ => String::new(),
         };
         let (reply, _) = self.persist(call).await?;
-        self.note(&id, &reply.outcome);
+        self.note(&id, &reply);
         match reply.outcome {
             Outcome::Granted { lease, again } => Ok((lease, again)),
             _ => Err(Refusal::of(reply)),
         }
     }
 
-    /// Asks, and asks again for a while where there was no answer; whether it had to.
+    /// Asks, and asks again for a while where there was no answer; whether it had to. What the ledger does not know while it
+    /// recovers from a loss is asked for again once what is remembered of it has been asserted.
     async fn persist(&self, call: &Call) -> Result<(Reply, bool), Refusal> {
-        let until = Instant::now() + self.settings.ledger.timeout * PATIENCE;
+        let settings = &self.settings.ledger;
+        let until = Instant::now() + settings.timeout * PATIENCE;
+        let recovered = until + settings.reassert_window * RECOVERY;
         let mut again = false;
         loop {
             match self.ask(call).await {
-                Ok(reply) => return Ok((reply, again)),
-                Err(failure) if passes(&failure) && Instant::now() < until => {
-                    again = true;
-                    sleep(AGAIN).await;
+                Ok(reply) => {
+                    let missing = match reply.outcome {
+                        Outcome::Recovering => true,
+                        Outcome::Unknown | Outcome::UnknownPool { .. } => {
+                            reply.epoch != self.state.lock().asserted
+                        }
+                        _ => false,
+                    };
+                    if !missing {
+                        return Ok((reply, again));
+                    }
+                    if Instant::now() >= recovered {
+                        return Err(Refusal::Recovering(reply.pause));
+                    }
                 }
+                Err(failure) if passes(&failure) && Instant::now() < until => again = true,
                 Err(failure) => return Err(failure.into()),
             }
+            sleep(AGAIN).await;
         }
     }
 

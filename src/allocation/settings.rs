@@ -31,11 +31,31 @@ impl Default for Ledger {
     }
 }
 
+/// How leases make room for requests of a higher priority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preemption {
+    /// How long a lease lives on that is asked to leave.
+    pub grace: Duration,
+    /// The share of a pool that may be asked to leave at once, in millionths, though always one lease; 0 asks nobody.
+    pub cap: u32,
+}
+
+impl Default for Preemption {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(30),
+            cap: 250_000,
+        }
+    }
+}
+
 /// The room's settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The ledger.
     pub ledger: Ledger,
+    /// What is done for a request that waits and does not fit.
+    pub preemption: Preemption,
     /// The pod's name; `None` for the host's.
     pub pod: Option<String>,
     /// The node's name; `None` where it is not known.

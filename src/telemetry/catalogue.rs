@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 mod cache;
+mod leases;
 mod rest;
 
 /// What a metric's value does.
@@ -90,7 +91,7 @@ impl Metric {
 
 /// All of them, in the order in which they are shown.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    cache::TABLE.iter().chain(rest::TABLE)
+    cache::TABLE.iter().chain(leases::TABLE).chain(rest::TABLE)
 }
 
 /// The one of this name.

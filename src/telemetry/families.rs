@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+    self, Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType,
 };
 
 use super::catalogue::{self, Kind};
 use super::durations::{BOUNDS, Durations};
+use super::histogram::Histogram;
 
 /// Gathers every metric as it stands now.
 pub type Gather = Arc<dyn Fn() -> Vec<MetricFamily> + Send + Sync>;
@@ -40,20 +41,36 @@ impl Families {
 
     /// A histogram with these label values.
     pub fn durations(&mut self, name: &'static str, labels: &[&str], durations: &Durations) {
+        self.buckets(name, labels, &BOUNDS, &durations.buckets, durations.sum_us);
+    }
+
+    /// The same of what is counted under a lock.
+    pub fn histogram(&mut self, name: &'static str, labels: &[&str], of: &Histogram) {
+        self.buckets(name, labels, of.bounds(), of.buckets(), of.sum_us());
+    }
+
+    /// A bucket more than there are bounds.
+    fn buckets(
+        &mut self,
+        name: &'static str,
+        labels: &[&str],
+        bounds: &[u64],
+        counts: &[u64],
+        sum_us: u64,
+    ) {
         let (mut metric, _) = labelled(name, labels);
         let mut sum = 0;
-        let bounds = BOUNDS.iter().zip(&durations.buckets);
-        let buckets = bounds.map(|(bound, count)| {
+        let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
             sum += count;
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(seconds(*bound));
             bucket.set_cumulative_count(sum);
             bucket
         });
-        let mut histogram = Histogram::default();
+        let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(durations.count());
-        histogram.set_sample_sum(seconds(durations.sum_us));
+        histogram.set_sample_count(counts.iter().sum());
+        histogram.set_sample_sum(seconds(sum_us));
         metric.set_histogram(histogram);
         self.0.entry(name).or_default().push(metric);
     }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | the clock | `clock` |
 //! | durations by command and route | `durations` |
+//! | durations of what is rare | `histogram` |
 //! | the log, and how often it repeats itself | `log` |
 //! | what is told of one operation | `operation` |
 //! | the operations that took long | `slow_log` |
@@ -31,6 +32,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod durations;
 pub mod families;
+pub mod histogram;
 pub mod log;
 pub mod names;
 pub mod openmetrics;

@@ -68,6 +68,40 @@ pub const UPSTREAM_DURATION: &str = "nearside_upstream_request_duration_seconds"
 pub const CONNECTIONS: &str = "nearside_upstream_connections";
 /// Keys that the upstream tracks, for all its clients.
 pub const TRACKING_ITEMS: &str = "nearside_upstream_tracking_total_items";
+/// Requests for leases that have ended, by resource and by how. The name is fixed: others' dashboards have it.
+pub const ALLOCATIONS: &str = "resource_allocations_total";
+/// What the leases that this nearside gave hold of a resource, by component. The name is fixed, too.
+pub const UTILIZATION: &str = "resource_utilization_ratio";
+/// How long requests for leases took. The name is fixed, too.
+pub const ALLOCATION_DURATION: &str = "resource_allocation_duration_seconds";
+/// Leases that this nearside gave and that live.
+pub const LEASES_ACTIVE: &str = "nearside_resource_leases_active";
+/// Of these, those that ended without being given back, by why.
+pub const LEASE_EXPIRATIONS: &str = "nearside_resource_lease_expirations_total";
+/// How long requests waited that had to.
+pub const WAIT_DURATION: &str = "nearside_resource_wait_duration_seconds";
+/// Requests that wait.
+pub const WAIT_QUEUE: &str = "nearside_resource_wait_queue_depth";
+/// How much there is of a resource.
+pub const CAPACITY: &str = "nearside_resource_capacity";
+/// How much of it is promised.
+pub const ALLOCATED: &str = "nearside_resource_allocated";
+/// Whether the ledger of leases is reached.
+pub const LEDGER_UP: &str = "nearside_ledger_up";
+/// Where its circuit breaker stands.
+pub const LEDGER_BREAKER: &str = "nearside_ledger_circuit_breaker_state";
+/// How long its answers took, by what was asked.
+pub const LEDGER_DURATION: &str = "nearside_ledger_request_duration_seconds";
+/// Calls that it did not answer, by why.
+pub const LEDGER_ERRORS: &str = "nearside_ledger_errors_total";
+/// How often it had lost data.
+pub const LEDGER_LOSSES: &str = "nearside_ledger_losses_total";
+/// Leases that were asserted again for that, by what became of them.
+pub const LEDGER_REASSERTED: &str = "nearside_ledger_leases_reasserted_total";
+/// Leases in it, of all nearsides.
+pub const LEDGER_LEASES: &str = "nearside_ledger_leases";
+/// Requests that wait in it, of all nearsides.
+pub const LEDGER_WAITING: &str = "nearside_ledger_requests_waiting";
 /// What runs here.
 pub const BUILD_INFO: &str = "nearside_build_info";
 /// CPU time of the process.

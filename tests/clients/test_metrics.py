@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -47,6 +48,25 @@ def load(program):
                 for command, times in (("set", 1), ("get", 3), ("mget", 1), ("hset", 1), ("hget", 1)):
                     sent[command] += times
     return sent
+
+
+def lease(program):
+    """A lease of two resources, which is renewed, and a request for too much."""
+
+    def ask(method, path, body, headers=()):
+        url = f"http://127.0.0.1:{program.http}/v1/{path}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), dict(headers), method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return json.load(answer)
+
+    wants = []
+    for name in ("slots", "tokens"):
+        ask("PUT", f"pools/{name}", {"capacity": 4})
+        wants.append({"type": f"pool:{name}", "amount": 1})
+    granted = ask("POST", "allocations", {"resources": wants, "wait_ms": 10000, "component": "ranker"})
+    ask("POST", f"allocations/{granted['id']}/renew", {}, {"If-Match": f'"{granted["fence"]}"'})
+    with pytest.raises(urllib.error.HTTPError, match="429"):
+        ask("POST", "allocations", {"resources": [{"type": "pool:slots", "amount": 4}]})
 
 
 def calls(program):
@@ -109,10 +129,19 @@ def prometheus(both, tmp_path):
 
 def test_promtool_finds_nothing_wrong(both):
     load(both)
+    lease(both)
+    eventually(lambda: "nearside_resource_capacity" in fetch(both.http)[1], "what the ledger says")
     for port in (both.http, both.public):
         _, text = fetch(port)
         checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
         assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+        for row in (
+            'resource_allocations_total{resource_type="pool:tokens",outcome="granted"} 1',
+            'resource_allocations_total{resource_type="pool:slots",outcome="exhausted"} 1',
+            'resource_utilization_ratio{resource_type="pool:slots",component="ranker"} 0.25',
+            'nearside_resource_capacity{resource_type="pool:slots",scope="cluster"} 4',
+        ):
+            assert f"\n{row}\n" in text
 
 
 def test_promtool_would_find_what_is_wrong():
@@ -123,6 +152,7 @@ def test_promtool_would_find_what_is_wrong():
 
 def test_openmetrics_is_valid_and_says_the_same(both):
     load(both)
+    lease(both)
     kind, text = fetch(both.http, "application/openmetrics-text; version=1.0.0")
     assert kind == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     families = {family.name: family for family in text_string_to_metric_families(text)}

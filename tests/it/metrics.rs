@@ -7,7 +7,7 @@ use std::time::Duration;
 use nearside::config::Settings;
 use nearside::l1::settings::Keyspace;
 use nearside::telemetry::traces::settings::Protocol;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::control::http::{ask, exchange, exchange_with};
 use crate::support::client::Client;
@@ -37,7 +37,7 @@ fn text(http: SocketAddr) -> String {
 }
 
 /// Every sample by its name with labels.
-fn samples(http: SocketAddr) -> HashMap<String, f64> {
+pub fn samples(http: SocketAddr) -> HashMap<String, f64> {
     let text = text(http);
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let samples = lines.map(|line| {
@@ -76,6 +76,14 @@ fn the_catalogue_and_what_is_shown_are_the_same() {
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("content-type: application/json"));
     let rows = answer.body["metrics"].as_array().expect("a list").clone();
+    // Of leases there is nothing to tell before the first.
+    let asked = json!({ "resources": [{ "type": "pool:p", "amount": 1 }], "wait_ms": 10_000 });
+    for (method, path, body) in [
+        ("PUT", "/v1/pools/p", json!({ "capacity": 1 })),
+        ("POST", "/v1/allocations", asked),
+    ] {
+        assert_eq!(ask(http, method, path, &body.to_string()).status, 201);
+    }
     let names: BTreeSet<String> = rows
         .iter()
         .map(|row| row["name"].as_str().expect("a name").to_owned())

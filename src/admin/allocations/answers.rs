@@ -25,13 +25,15 @@ pub(super) fn lease(lease: &Lease) -> Value {
     let fence = lease.fence.to_string();
     json!({
         "id": lease.id,
-        "state": "active",
+        "state": if lease.preempt.is_some() { "preempting" } else { "active" },
         "fence": fence,
         "granted_at": instant(lease.granted),
         "expires_at": instant(lease.expires),
         "ends_at": lease.hard.map(instant),
         "ttl_ms": lease.ttl,
         "priority": lease.priority,
+        "preemptible": lease.preemptible,
+        "preempt_at": lease.preempt.map(instant),
         "component": lease.component,
         "resources": each.collect::<Vec<_>>(),
         "env": { "NEARSIDE_LEASE_ID": lease.id, "NEARSIDE_LEASE_FENCE": fence },
@@ -122,6 +124,13 @@ pub(in crate::admin) fn refused(service: &Service, refusal: Refusal) -> Problem 
             format!("the lease's fence is {fence}"),
         )
         .with("fence", fence.to_string()),
+        Refusal::Preempting(ends) => Problem::new(
+            StatusCode::CONFLICT,
+            "preempting",
+            "The lease is asked to leave",
+            "the lease makes room for a request of a higher priority; until it ends it may only shrink",
+        )
+        .with("expires_at", instant(ends)),
         Refusal::InUse => Problem::new(
             StatusCode::CONFLICT,
             "in-use",

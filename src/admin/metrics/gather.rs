@@ -29,6 +29,7 @@ pub(super) fn all(metrics: &Metrics, now: u64) -> Vec<MetricFamily> {
     cache(lanes.l1(), &mut to);
     audits(lanes.auditor(), &mut to);
     ratios(metrics, now, &mut to);
+    sources.allocation.gather(&mut to);
     commands(&lanes.telemetry().recorders, &node, &mut to);
     to.count(names::SESSIONS, &[], (sources.sessions)() as u64);
     to.count(names::TASKS, &[], (sources.tasks)() as u64);

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use prometheus::proto::{MetricFamily, MetricType};
 
 use super::*;
+use crate::allocation::ledger::redis::Redis;
+use crate::allocation::settings::Settings as LeaseSettings;
+use crate::allocation::source::Budget;
 use crate::command;
 use crate::l1::L1;
 use crate::l1::keyspace::{Missed, Refusal};
@@ -31,6 +34,9 @@ fn metrics() -> Arc<Metrics> {
         pattern: b"session:*".to_vec(),
         ..settings.default_keyspace()
     });
+    let way = Redis::new(endpoint.clone(), "default", Duration::from_secs(1));
+    let leases = LeaseSettings::default();
+    let budget = Box::new(Budget::new(&leases));
     let lanes = Lanes::new(
         endpoint,
         UpstreamSettings::default(),
@@ -41,6 +47,7 @@ fn metrics() -> Arc<Metrics> {
         lanes: lanes.expect("no files"),
         sessions: Box::new(|| 3),
         tasks: Box::new(|| 4),
+        allocation: Service::new(Arc::new(way), budget, leases, None),
         ending: Arc::default(),
     })
 }

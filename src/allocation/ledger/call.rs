@@ -17,6 +17,25 @@ pub struct Place {
     pub node: Option<String>,
     /// How long grants pause once data was lost, in milliseconds.
     pub window: u64,
+    /// How long a lease lives on that is asked to leave, in milliseconds.
+    pub grace: u64,
+    /// The share of a pool that may be asked to leave at once, in millionths.
+    pub cap: u32,
+}
+
+impl Place {
+    /// Where what this nearside gives of a resource is counted; `None` where that is not known.
+    #[must_use]
+    pub fn account(&self, resource: &str, scope: &str) -> Option<String> {
+        match scope {
+            "pod" => Some(format!("{resource}@pod/{}", self.pod)),
+            "node" => {
+                let node = self.node.as_ref()?;
+                Some(format!("{resource}@node/{node}"))
+            }
+            _ => Some(resource.to_owned()),
+        }
+    }
 }
 
 /// The newest that a nearside has seen of the ledger's history. Of two, the greater is the newer.
@@ -56,6 +75,8 @@ pub struct Acquire {
     pub retention: u64,
     /// From 0; the greater goes first.
     pub priority: u64,
+    /// The lease may be asked to leave for a request of a higher priority.
+    pub preemptible: bool,
     /// Who asks.
     pub component: String,
     /// Gets a place in the queue where there is not enough.
@@ -158,7 +179,11 @@ pub enum Call {
     /// All pools.
     Pools {},
     /// The server and the ledger.
-    Hello {},
+    Hello {
+        /// Accounts of which it is to be told how much is promised.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        accounts: Vec<String>,
+    },
     /// Everything counted again.
     Audit {},
 }
@@ -177,7 +202,7 @@ impl Call {
             Self::PutPool(_) => Function::PutPool,
             Self::DeletePool { .. } => Function::DeletePool,
             Self::Pools {} => Function::Pools,
-            Self::Hello {} => Function::Hello,
+            Self::Hello { .. } => Function::Hello,
             Self::Audit {} => Function::Audit,
         }
     }

@@ -10,9 +10,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::call::{Call, Place, Seen};
+use super::calls::Calls;
 use super::reply::Reply;
 use super::way::{Cause, Trouble, Way};
-use crate::telemetry::clock::now_ms;
+use crate::telemetry::clock::{now_ms, now_us};
 use crate::upstream::breaker::{Admission, Breaker, Position, Settings};
 
 /// Longest wait of the open circuit: short, since requests that wait for their turn outlive a short outage.
@@ -37,6 +38,7 @@ pub struct Guard {
     last: Mutex<Option<Cause>>,
     /// The ledger's clock less this process's, in milliseconds.
     offset: Mutex<u64>,
+    calls: Calls,
 }
 
 impl Guard {
@@ -54,6 +56,7 @@ impl Guard {
             breaker: Mutex::new(Breaker::new(settings)),
             last: Mutex::default(),
             offset: Mutex::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -88,6 +91,12 @@ impl Guard {
         self.breaker.lock().position()
     }
 
+    /// What was counted of the calls.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
     /// Asks, unless the circuit keeps it back.
     ///
     /// # Errors
@@ -98,7 +107,15 @@ impl Guard {
             guard: self,
             admission,
         };
+        let began = now_us();
         let asked = self.call(call).await;
+        match &asked {
+            Ok(_) => {
+                let took = now_us().saturating_sub(began);
+                self.calls.answered(call.function(), took);
+            }
+            Err(trouble) => self.calls.failed(trouble.cause),
+        }
         let outcome = match &asked {
             Ok(_) => {
                 if matches!(call, Call::Acquire(_)) {
@@ -135,9 +152,9 @@ impl Guard {
             Call::Renew { .. } | Call::Release { .. } | Call::Reassert { .. }
         );
         match call {
-            Call::Hello {} if silent => Ok(Admission::Refused),
+            Call::Hello { .. } if silent => Ok(Admission::Refused),
             // It is what finds out that the ledger is back.
-            Call::Hello {} => Ok(breaker.admit(now)),
+            Call::Hello { .. } => Ok(breaker.admit(now)),
             _ if keeps && breaker.is_closed() && !silent => Ok(Admission::Call),
             _ if keeps => Ok(Admission::Refused),
             _ => match breaker.admit(now) {

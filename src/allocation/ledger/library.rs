@@ -15,6 +15,7 @@ macro_rules! part {
 
 const BODY: &str = concat!(
     part!(""),
+    part!(".preemption"),
     part!(".leases"),
     part!(".pools"),
     part!(".whole")
@@ -63,7 +64,9 @@ impl Function {
         Self::Audit,
     ];
 
-    fn word(self) -> &'static str {
+    /// Its name without the library's.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Acquire => "acquire",
             Self::Renew => "renew",
@@ -115,8 +118,11 @@ pub fn text() -> String {
 }
 
 /// The keys of a ledger, as every function takes them.
+pub type Keys = [String; 11];
+
+/// Those of the ledger of this name.
 #[must_use]
-pub fn keys(ledger: &str) -> [String; 9] {
+pub fn keys(ledger: &str) -> Keys {
     [
         "meta",
         "pools",
@@ -127,6 +133,8 @@ pub fn keys(ledger: &str) -> [String; 9] {
         "deadlines",
         "named",
         "ended",
+        "preemptible",
+        "leaving",
     ]
     .map(|part| format!("{{nearside:{ledger}}}:{part}"))
 }

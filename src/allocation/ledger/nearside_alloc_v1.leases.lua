@@ -24,12 +24,11 @@ local function grant(c, q, wants)
   local hard = q.lifetime and c.now + q.lifetime or nil
   local lease = {
     fence = next_fence(c), owner = q.owner, granted = c.now, ttl = q.ttl, hard = hard,
-    expires = math.min(c.now + q.ttl, hard or math.huge), wants = held(wants), component = q.component,
-    priority = q.priority, key = q.key, digest = q.digest, retention = q.retention,
+    wants = held(wants), component = q.component, priority = q.priority, preemptible = q.preemptible or nil,
+    key = q.key, digest = q.digest, retention = q.retention,
   }
-  for _, want in ipairs(wants) do
-    take(c, want.account, want.amount)
-  end
+  lease.expires = expiry(c, lease)
+  hold(c, q.id, lease)
   keep(c, q.id, lease)
   if q.key then
     write(c.named, q.key, { id = q.id, digest = q.digest })
@@ -61,6 +60,9 @@ local function acquire(c, q)
   end
   local waiter = read(c.waiting, id)
   local wants, problem = resolve(c, q, q.wants)
+  if problem and problem.outcome == 'recovering' then
+    return problem
+  end
   local never = wants and impossible(wants)
   if not wants or never then
     if waiter then
@@ -74,9 +76,11 @@ local function acquire(c, q)
     reply.never = true
     return reply
   end
+  local ahead
   if not pausing(c) then
     local arrived = waiter and tonumber(waiter.arrived) or tonumber(q.arrived) or c.us
-    local want, promised = shortage(c, wants, {}, arrived - q.priority * POINT)
+    local want, promised
+    want, promised, ahead = shortage(c, wants, {}, arrived - q.priority * POINT)
     if not want then
       if waiter then
         leave_queue(c, id)
@@ -89,7 +93,11 @@ local function acquire(c, q)
   elseif not q.waits then
     return { outcome = 'recovering' }
   end
-  return enqueue(c, q, wants, waiter)
+  local reply = enqueue(c, q, wants, waiter)
+  if ahead and reply.outcome == 'queued' then
+    preempt(c, q, wants, ahead)
+  end
+  return reply
 end
 
 function api.acquire(keys, q)
@@ -102,7 +110,11 @@ local function own(c, q)
   local lease = read(c.leases, q.id)
   if not lease then
     local tomb = read(c.ended, q.id)
-    return nil, tomb and { outcome = 'ended', reason = tomb.reason } or { outcome = 'unknown' }
+    if tomb then
+      return nil, { outcome = 'ended', reason = tomb.reason }
+    end
+    -- While grants pause, whoever gave it may be about to say so.
+    return nil, { outcome = pausing(c) and 'recovering' or 'unknown' }
   end
   if q.fence and q.fence ~= lease.fence then
     return nil, { outcome = 'fenced', lease = shown(q.id, lease) }
@@ -110,12 +122,16 @@ local function own(c, q)
   return lease
 end
 
+local function is_missing(reply)
+  return reply.outcome == 'unknown' or reply.outcome == 'recovering'
+end
+
 function api.renew(keys, q)
   local c = open(keys, q)
   sweep(c)
   local lease, reply = own(c, q)
   if lease then
-    lease.expires = math.min(c.now + lease.ttl, lease.hard or math.huge)
+    lease.expires = expiry(c, lease)
     lease.owner = q.owner
     keep(c, q.id, lease)
     reply = { outcome = 'granted', lease = shown(q.id, lease) }
@@ -131,7 +147,7 @@ function api.release(keys, q)
   if lease then
     finish(c, q.id, lease, 'released')
     reply = { outcome = 'released', lease = shown(q.id, lease) }
-  elseif reply.outcome == 'unknown' and q.cancels then
+  elseif q.cancels and is_missing(reply) then
     local waiter = read(c.waiting, q.id)
     if waiter then
       leave_queue(c, q.id)
@@ -144,6 +160,7 @@ function api.release(keys, q)
 end
 
 -- Other amounts for a lease, all or nothing; until they are granted the lease is as it was. `change` names the attempt.
+-- Who has been asked to leave may only shrink.
 function api.resize(keys, q)
   local c = open(keys, q)
   sweep(c)
@@ -160,25 +177,24 @@ function api.resize(keys, q)
   if not wants then
     return close(c, problem)
   end
-  local before = amounts(lease.wants)
+  local mine = amounts(lease.wants)
   local grows = false
   for _, want in ipairs(wants) do
-    grows = grows or want.amount > (before[want.account] or 0)
+    grows = grows or want.amount > (mine[want.account] or 0)
+  end
+  if grows and lease.preempt then
+    return close(c, { outcome = 'preempting', lease = shown(q.id, lease) })
   end
   if grows and pausing(c) then
     return close(c, { outcome = 'recovering' })
   end
-  local want, promised = shortage(c, wants, before, c.us - lease.priority * POINT)
+  local want, promised = shortage(c, wants, mine, c.us - lease.priority * POINT)
   if want then
     return close(c, exhausted(c, want, promised))
   end
-  for _, one in ipairs(wants) do
-    take(c, one.account, one.amount)
-  end
-  for _, one in ipairs(lease.wants) do
-    take(c, one.account, -one.amount)
-  end
+  let_go(c, q.id, lease)
   lease.wants, lease.fence, lease.change, lease.owner = held(wants), next_fence(c), q.change, q.owner
+  hold(c, q.id, lease)
   keep(c, q.id, lease)
   return close(c, { outcome = 'granted', lease = shown(q.id, lease) })
 end
@@ -189,7 +205,7 @@ function api.get(keys, q)
   local lease, reply = own(c, q)
   if lease then
     reply = { outcome = 'granted', lease = shown(q.id, lease) }
-  elseif reply.outcome == 'unknown' and call('HEXISTS', c.waiting, q.id) == 1 then
+  elseif is_missing(reply) and call('HEXISTS', c.waiting, q.id) == 1 then
     reply = { outcome = 'queued' }
   end
   return close(c, reply)

@@ -17,6 +17,10 @@
 --                      not counted back
 --   named      hash    idempotency key -> {id, digest}
 --   ended      hash    id -> why a lease ended, kept for a while
+--   preemptible zset   who may be asked to leave, a line for each account of a lease, all of score 0: the account, the
+--                      priority, the fence counted down, the amount and the id, so that of an account's lines the first
+--                      is the newest lease of the lowest priority
+--   leaving    hash    account -> what those of its leases hold that have been asked to leave; it is in `used` yet
 --
 -- Loss. `epoch` names one unbroken history of the ledger. It ends where the ledger is empty (new, or FLUSHALL), where a
 -- caller has seen a sequence or an epoch that is yet to come (a failover lost writes), and where the server is another one
@@ -31,6 +35,7 @@ local SWEPT = 1000 -- most that one sweep ends
 local QUEUED = 1000 -- most requests that wait
 local LOOKED = 49 -- how far along the deadlines the next expiry is looked for
 local LONGEST = 10 -- a pause goes on for at most so many windows
+local LAST = 9007199254740991 -- no fence is greater: Lua counts no further
 
 local function call(...)
   return redis.call(...)
@@ -53,7 +58,7 @@ local function open(keys, q)
   local time = call('TIME')
   local c = {
     meta = keys[1], pools = keys[2], used = keys[3], leases = keys[4], waiting = keys[5], queue = keys[6],
-    deadlines = keys[7], named = keys[8], ended = keys[9],
+    deadlines = keys[7], named = keys[8], ended = keys[9], preemptible = keys[10], leaving = keys[11],
     us = tonumber(time[1]) * 1000000 + tonumber(time[2]),
     dirty = false,
   }
@@ -93,14 +98,20 @@ local function write(key, id, value)
   call('HSET', key, id, cjson.encode(value))
 end
 
-local function used(c, account)
-  return tonumber(call('HGET', c.used, account) or 0)
+local function counted(key, account)
+  return tonumber(call('HGET', key, account) or 0)
 end
 
-local function take(c, account, amount)
-  if call('HINCRBY', c.used, account, amount) <= 0 then
-    call('HDEL', c.used, account)
+local function add(key, account, amount)
+  if call('HINCRBY', key, account, amount) <= 0 then
+    call('HDEL', key, account)
   end
+end
+
+-- The pool that a resource is, if it is one.
+local function pool_of(c, resource)
+  local name = string.match(resource, '^pool:(.*)$')
+  return name and read(c.pools, name)
 end
 
 local function next_fence(c)
@@ -116,6 +127,35 @@ end
 
 -- Leases.
 
+local function line(id, lease, want)
+  local down = LAST - tonumber(lease.fence)
+  return string.format('%s|%04d|%016.0f|%.0f|%s', want.account, lease.priority, down, want.amount, id)
+end
+
+-- Counts what a lease holds.
+local function hold(c, id, lease)
+  for _, want in ipairs(lease.wants) do
+    add(c.used, want.account, want.amount)
+    if lease.preempt then
+      add(c.leaving, want.account, want.amount)
+    elseif lease.preemptible then
+      call('ZADD', c.preemptible, 0, line(id, lease, want))
+    end
+  end
+end
+
+-- Counts it no longer.
+local function let_go(c, id, lease)
+  for _, want in ipairs(lease.wants) do
+    add(c.used, want.account, -want.amount)
+    if lease.preempt then
+      add(c.leaving, want.account, -want.amount)
+    elseif lease.preemptible then
+      call('ZREM', c.preemptible, line(id, lease, want))
+    end
+  end
+end
+
 local function keep(c, id, lease)
   write(c.leases, id, lease)
   call('ZADD', c.deadlines, lease.expires, 'l:' .. id)
@@ -129,16 +169,31 @@ local function entomb(c, id, reason, retention, key)
 end
 
 local function finish(c, id, lease, reason)
-  for _, want in ipairs(lease.wants) do
-    take(c, want.account, -want.amount)
-  end
+  let_go(c, id, lease)
   call('HDEL', c.leases, id)
   call('ZREM', c.deadlines, 'l:' .. id)
   entomb(c, id, reason, lease.retention, lease.key)
 end
 
-local function ending(c, lease)
-  return lease.hard and lease.hard <= lease.expires and 'lifetime' or 'expired'
+-- Why a lease that is due ends.
+local function ending(lease)
+  if lease.hard and lease.hard <= lease.expires then
+    return 'lifetime'
+  end
+  return lease.preempt and lease.preempt <= lease.expires and 'preempted' or 'expired'
+end
+
+-- How long a lease lives that was granted or renewed now.
+local function expiry(c, lease)
+  return math.min(c.now + lease.ttl, lease.hard or math.huge, lease.preempt or math.huge)
+end
+
+-- The lease ends at `by` at the latest.
+local function ask_to_leave(c, id, lease, by)
+  let_go(c, id, lease)
+  lease.preempt, lease.expires = by, math.min(lease.expires, by)
+  hold(c, id, lease)
+  keep(c, id, lease)
 end
 
 -- Requests that wait.
@@ -164,7 +219,7 @@ local function sweep(c)
     local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
     if kind == 'l' then
       local lease = read(c.leases, id)
-      finish(c, id, lease, ending(c, lease))
+      finish(c, id, lease, ending(lease))
     elseif kind == 'w' then
       local waiter = read(c.waiting, id)
       leave_queue(c, id)
@@ -190,9 +245,10 @@ local function resolve(c, q, asked)
     if one.capacity then
       want.account, want.capacity = one.resource .. '@pod/' .. q.pod, one.capacity
     else
-      local pool = read(c.pools, string.sub(one.resource, 6))
+      local pool = pool_of(c, one.resource)
       if not pool then
-        return nil, { outcome = 'unknown-pool', resource = one.resource }
+        -- While grants pause, whoever remembers it may be about to say so.
+        return nil, pausing(c) and { outcome = 'recovering' } or { outcome = 'unknown-pool', resource = one.resource }
       end
       want.account, want.capacity = one.resource, pool.capacity
       if pool.scope == 'pod' then
@@ -209,23 +265,26 @@ local function resolve(c, q, asked)
   return wants
 end
 
--- The first of `wants` that exceeds what is left beside the leases, less `own`, and the requests before `place`.
-local function short_of(c, wants, own, place)
+-- How much the requests before `place` wait for, of each account of `wants`.
+local function before(c, wants, place)
   local ahead = {}
   for _, want in ipairs(wants) do
     ahead[want.account] = 0
   end
-  if place then
-    for _, id in ipairs(call('ZRANGEBYSCORE', c.queue, '-inf', '(' .. whole(place))) do
-      for _, want in ipairs(read(c.waiting, id).wants) do
-        if ahead[want.account] then
-          ahead[want.account] = ahead[want.account] + want.amount
-        end
+  for _, id in ipairs(call('ZRANGEBYSCORE', c.queue, '-inf', '(' .. whole(place))) do
+    for _, want in ipairs(read(c.waiting, id).wants) do
+      if ahead[want.account] then
+        ahead[want.account] = ahead[want.account] + want.amount
       end
     end
   end
+  return ahead
+end
+
+-- The first of `wants` that exceeds what is left beside the leases, less `own`, and those who are `ahead`.
+local function short_of(c, wants, own, ahead)
   for _, want in ipairs(wants) do
-    local promised = used(c, want.account)
+    local promised = counted(c.used, want.account)
     local mine = own[want.account] or 0
     -- Less than before is always right, however little there is.
     if want.amount > mine and promised - mine + ahead[want.account] + want.amount > want.capacity then
@@ -234,22 +293,23 @@ local function short_of(c, wants, own, place)
   end
 end
 
--- As short_of, once all that is due has ended.
+-- As short_of, once all that is due has ended; and what is ahead.
 local function shortage(c, wants, own, place)
-  local more = sweep(c)
-  local want, promised = short_of(c, wants, own, place)
-  while want and more do
-    more = sweep(c)
-    want, promised = short_of(c, wants, own, place)
+  while true do
+    local more = sweep(c)
+    local ahead = before(c, wants, place)
+    local want, promised = short_of(c, wants, own, ahead)
+    if not want or not more then
+      return want, promised, ahead
+    end
   end
-  return want, promised
 end
 
 -- The answer to a request that does not fit.
 local function exhausted(c, want, promised)
   local reply = {
     outcome = 'exhausted', resource = want.resource, requested = want.amount, capacity = want.capacity,
-    used = promised or used(c, want.account),
+    used = promised or counted(c.used, want.account),
   }
   for _, member in ipairs(call('ZRANGE', c.deadlines, 0, LOOKED)) do
     local lease = string.sub(member, 1, 1) == 'l' and read(c.leases, string.sub(member, 3))

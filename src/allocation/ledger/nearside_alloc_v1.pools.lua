@@ -25,6 +25,10 @@ end
 function api.delete_pool(keys, q)
   local c = open(keys, q)
   sweep(c)
+  if pausing(c) then
+    -- It would come back with whoever remembers it.
+    return close(c, { outcome = 'recovering' })
+  end
   if not read(c.pools, q.name) then
     return close(c, { outcome = 'unknown-pool', resource = 'pool:' .. q.name })
   end

@@ -19,27 +19,29 @@ function api.reassert(keys, q)
     local reply = { id = id }
     if known and tonumber(known.fence) < tonumber(lease.fence) then
       -- A resize was lost.
-      for _, want in ipairs(known.wants) do
-        take(c, want.account, -want.amount)
-      end
+      let_go(c, id, known)
       call('HDEL', c.leases, id)
       call('ZREM', c.deadlines, 'l:' .. id)
       known = nil
     end
     if known then
       reply.outcome = known.fence == lease.fence and 'held' or 'fenced'
+      if reply.outcome == 'held' and lease.preempt and not known.preempt then
+        -- Only that was lost; its holder has been told.
+        ask_to_leave(c, id, known, lease.preempt)
+      end
     elseif tomb then
       reply.outcome, reply.reason = 'ended', tomb.reason
     elseif lease.expires <= c.now then
-      reply.outcome, reply.reason = 'ended', ending(c, lease)
+      reply.outcome, reply.reason = 'ended', ending(lease)
       entomb(c, id, reply.reason, lease.retention, lease.key)
     else
       local short = false
       if not pausing(c) then
         for _, want in ipairs(lease.wants) do
-          local pool = read(c.pools, string.sub(want.resource, 6))
+          local pool = pool_of(c, want.resource)
           local capacity = want.capacity or pool and pool.capacity or 0
-          short = short or used(c, want.account) + want.amount > capacity
+          short = short or counted(c.used, want.account) + want.amount > capacity
         end
       end
       if short then
@@ -48,10 +50,8 @@ function api.reassert(keys, q)
       else
         reply.outcome = 'restored'
         lease.id = nil
-        for _, want in ipairs(lease.wants) do
-          take(c, want.account, want.amount)
-        end
         lease.wants = held(lease.wants)
+        hold(c, id, lease)
         keep(c, id, lease)
         if pausing(c) then
           c.pause = math.min(math.max(c.pause, c.now + q.window), c.began + LONGEST * q.window)
@@ -88,19 +88,50 @@ function api.hello(keys, q)
   end
   reply.pools = call('HGET', c.meta, 'pools') or nil
   reply.leases, reply.waiting = call('HLEN', c.leases), call('ZCARD', c.queue)
+  if q.accounts then
+    reply.used = call('HMGET', c.used, unpack(q.accounts))
+    for i, amount in ipairs(reply.used) do
+      reply.used[i] = tonumber(amount or 0)
+    end
+  end
   return close(c, reply)
+end
+
+-- Adds to `wrong` where `stored` counts something else than the leases hold.
+local function disagreements(wrong, stored, holds, verb)
+  for i = 1, #stored, 2 do
+    local account, amount = stored[i], tonumber(stored[i + 1])
+    if (holds[account] or 0) ~= amount then
+      wrong[#wrong + 1] = account .. verb .. whole(amount) .. ', its leases ' .. whole(holds[account] or 0)
+    end
+    holds[account] = nil
+  end
+  for account, amount in pairs(holds) do
+    wrong[#wrong + 1] = account .. verb .. '0, its leases ' .. whole(amount)
+  end
 end
 
 -- Counts everything again and says what does not agree.
 function api.audit(keys, q)
   local c = open(keys, q)
-  local counted, wrong, over, leases = {}, {}, {}, 0
+  local holds, leaving, lines, wrong, over, leases = {}, {}, 0, {}, {}, 0
   local stored = call('HGETALL', c.leases)
   for i = 1, #stored, 2 do
     leases = leases + 1
     local lease = cjson.decode(stored[i + 1])
     for _, want in ipairs(lease.wants) do
-      counted[want.account] = (counted[want.account] or 0) + want.amount
+      holds[want.account] = (holds[want.account] or 0) + want.amount
+      if lease.preempt then
+        leaving[want.account] = (leaving[want.account] or 0) + want.amount
+      elseif lease.preemptible then
+        lines = lines + 1
+        if not call('ZSCORE', c.preemptible, line(stored[i], lease, want)) then
+          wrong[#wrong + 1] = 'the lease ' .. stored[i] .. ' is not found where it may be asked to leave'
+        end
+      end
+    end
+    if lease.preempt and lease.preempt < lease.expires then
+      wrong[#wrong + 1] = 'the lease ' .. stored[i] .. ' outlives what it was asked for'
     end
     if tonumber(call('ZSCORE', c.deadlines, 'l:' .. stored[i]) or -1) ~= lease.expires then
       wrong[#wrong + 1] = 'the lease ' .. stored[i] .. ' has another deadline'
@@ -111,18 +142,15 @@ function api.audit(keys, q)
   end
   local counts = call('HGETALL', c.used)
   for i = 1, #counts, 2 do
-    local account, amount = counts[i], tonumber(counts[i + 1])
-    if (counted[account] or 0) ~= amount then
-      wrong[#wrong + 1] = account .. ' counts ' .. whole(amount) .. ', its leases ' .. whole(counted[account] or 0)
-    end
-    counted[account] = nil
-    local pool = read(c.pools, string.sub(string.match(account, '^[^@]*'), 6))
-    if pool and amount > pool.capacity then
-      over[#over + 1] = account
+    local pool = pool_of(c, string.match(counts[i], '^[^@]*'))
+    if pool and tonumber(counts[i + 1]) > pool.capacity then
+      over[#over + 1] = counts[i]
     end
   end
-  for account, amount in pairs(counted) do
-    wrong[#wrong + 1] = account .. ' counts 0, its leases ' .. whole(amount)
+  disagreements(wrong, counts, holds, ' counts ')
+  disagreements(wrong, call('HGETALL', c.leaving), leaving, ' expects ')
+  if call('ZCARD', c.preemptible) ~= lines then
+    wrong[#wrong + 1] = call('ZCARD', c.preemptible) .. ' lines of those who may be asked to leave, not ' .. lines
   end
   local queued, waiting = call('ZRANGE', c.queue, 0, -1), call('HLEN', c.waiting)
   if #queued ~= waiting then

@@ -47,7 +47,7 @@ struct Connection {
 /// See the module's header.
 pub struct Redis {
     endpoint: Endpoint,
-    keys: [String; 9],
+    keys: library::Keys,
     bound: Duration,
     connection: Mutex<Option<Arc<Connection>>>,
 }
@@ -136,7 +136,7 @@ impl Redis {
 impl Connection {
     async fn ask(
         &self,
-        keys: &[String; 9],
+        keys: &library::Keys,
         function: Function,
         argument: String,
     ) -> Result<String, Trouble> {

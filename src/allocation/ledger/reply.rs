@@ -46,6 +46,12 @@ pub struct Lease {
     pub component: String,
     /// With which priority.
     pub priority: u64,
+    /// It may be asked to leave for a request of a higher priority.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preemptible: bool,
+    /// It was asked to leave, and ends then at the latest. Once that is said under a fence it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preempt: Option<u64>,
     /// For how long its end is remembered.
     pub retention: u64,
     /// Its idempotency key.
@@ -59,6 +65,17 @@ pub struct Lease {
     pub change: Option<String>,
 }
 
+impl Lease {
+    /// How it ends where it is not renewed.
+    #[must_use]
+    pub fn ending(&self) -> Reason {
+        match self.hard {
+            Some(hard) if hard <= self.expires => Reason::Lifetime,
+            _ => Reason::Expired,
+        }
+    }
+}
+
 /// Why something ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,6 +86,8 @@ pub enum Reason {
     Expired,
     /// It lived as long as it was allowed to.
     Lifetime,
+    /// It was asked to leave, and had not when its grace was over.
+    Preempted,
     /// The ledger lost it, and it no longer fitted when it was asserted again.
     Lost,
     /// It was called off before it was granted.
@@ -83,6 +102,7 @@ impl Reason {
             Self::Released => "released",
             Self::Expired => "expired",
             Self::Lifetime => "lifetime",
+            Self::Preempted => "preempted",
             Self::Lost => "lost",
             Self::Cancelled => "cancelled",
         }
@@ -168,6 +188,9 @@ pub struct Hello {
     pub leases: u64,
     /// Requests that wait.
     pub waiting: u64,
+    /// What is promised of the accounts that were named, in their order.
+    #[serde(default)]
+    pub used: Vec<u64>,
 }
 
 /// Everything counted again.
@@ -230,6 +253,11 @@ pub enum Outcome {
     Unknown,
     /// The fence is another one.
     Fenced {
+        /// The lease as it is.
+        lease: Lease,
+    },
+    /// It was asked to leave, and may only shrink.
+    Preempting {
         /// The lease as it is.
         lease: Lease,
     },

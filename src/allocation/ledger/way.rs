@@ -28,6 +28,33 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Unreachable,
+        Self::Lost,
+        Self::Timeout,
+        Self::Loading,
+        Self::NoReplicas,
+        Self::OutOfMemory,
+        Self::ReadOnly,
+        Self::Refused,
+    ];
+
+    /// Its stable name, fit for a label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::Loading => "loading",
+            Self::NoReplicas => "no_replicas",
+            Self::OutOfMemory => "out_of_memory",
+            Self::ReadOnly => "read_only",
+            Self::Refused => "refused",
+        }
+    }
+
     /// What it is to the circuit breaker; `None` where it says nothing of the server's health.
     #[must_use]
     pub fn failure(self) -> Option<Kind> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{interval, sleep, timeout};
 
 use super::Service;
+use super::gather::Heard;
 use crate::allocation::ledger::call::Call;
 use crate::allocation::ledger::guard::Failure;
 use crate::allocation::ledger::reply::{Asserted, Hello, Outcome, Standing};
@@ -13,7 +14,7 @@ use crate::allocation::ledger::way::{Cause, Trouble};
 use crate::allocation::request::Kind;
 
 /// How long it is waited before the next connection, at first and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 /// Heartbeats in a window of assertion: losses are to be found well within it.
 const BEATS: u32 = 4;
 /// Leases that are asserted in one call.
@@ -115,28 +116,49 @@ impl Service {
 
     /// One heartbeat.
     async fn beat(&self) -> Result<(), Failure> {
-        let reply = self.ask_now(&Call::Hello {}).await?;
+        let accounts = self.accounts();
+        let call = Call::Hello {
+            accounts: accounts.clone(),
+        };
+        let reply = self.ask_now(&call).await?;
         let Outcome::Hello(hello) = reply.outcome else {
             let detail = format!("no hello but {:?}", reply.outcome);
             return Err(Failure::Trouble(Trouble::new(Cause::Refused, detail)));
         };
         self.judge(&hello);
+        self.state.lock().heard = Some(Heard::new(&hello, &accounts));
         self.assert_again().await?;
         let wants = self.state.lock().copies.wants_pools(hello.pools);
         if wants && let Outcome::Pools { pools } = self.ask_now(&Call::Pools {}).await?.outcome {
-            let mut state = self.state.lock();
             // What was read of a ledger that has been lost since is not what is to be remembered.
-            if self.guard.seen().epoch == state.asserted {
-                state.copies.keep_pools(&pools, hello.pools);
+            let kept = {
+                let mut state = self.state.lock();
+                let same = self.guard.seen().epoch == state.asserted;
+                if same {
+                    state.copies.keep_pools(&pools, hello.pools);
+                }
+                same
+            };
+            if kept {
+                self.read_pools(&pools);
             }
         }
         self.pay().await?;
-        let now = self.guard.ledger_now();
-        let expired = self.state.lock().copies.expire(now);
+        let expired = self.expire();
         if expired > 0 {
-            tracing::info!(expired, "leases were not renewed in time");
+            tracing::info!(expired, "leases are over that were not given back");
         }
         Ok(())
+    }
+
+    /// Forgets what was not renewed in time, and says how many those were.
+    pub(super) fn expire(&self) -> usize {
+        let now = self.guard.ledger_now();
+        let reasons = self.state.lock().copies.expire(now);
+        for reason in &reasons {
+            self.numbers.expired(*reason);
+        }
+        reasons.len()
     }
 
     /// Whether the server may throw the ledger away.
@@ -157,12 +179,13 @@ impl Service {
     async fn assert_again(&self) -> Result<(), Failure> {
         loop {
             let epoch = self.guard.seen().epoch;
+            let before = self.state.lock().asserted;
+            if before == epoch {
+                return Ok(());
+            }
+            self.expire();
             let (leases, pools) = {
-                let mut state = self.state.lock();
-                if state.asserted == epoch {
-                    return Ok(());
-                }
-                state.copies.expire(self.guard.ledger_now());
+                let state = self.state.lock();
                 (state.copies.leases(), state.copies.pools())
             };
             if !leases.is_empty() || !pools.is_empty() {
@@ -193,21 +216,33 @@ impl Service {
                     }
                 }
             }
+            if before != 0 {
+                self.numbers.lost();
+            }
             self.state.lock().asserted = epoch;
         }
     }
 
     fn asserted(&self, one: &Asserted) {
         let lease = one.id.as_str();
-        match one.standing {
+        self.numbers.reasserted(one.standing);
+        let ended = match one.standing {
             Standing::Held | Standing::Restored => return,
-            Standing::Fenced => {}
+            Standing::Fenced => None,
             Standing::Ended { reason } => {
-                let reason = reason.as_str();
-                tracing::error!(lease, reason, "a lease is lost: its holder is told 410");
+                let text = reason.as_str();
+                tracing::error!(
+                    lease,
+                    reason = text,
+                    "a lease is lost: its holder is told 410"
+                );
+                Some(reason)
             }
+        };
+        let own = self.state.lock().copies.drop(lease);
+        if let Some(reason) = ended.filter(|_| own) {
+            self.numbers.expired(reason);
         }
-        self.state.lock().copies.drop(lease);
     }
 
     /// Calls off what was given up without an answer.

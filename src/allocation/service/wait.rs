@@ -6,12 +6,14 @@ use std::time::Duration;
 use ring::digest::{SHA256, digest};
 use tokio::time::{Instant, sleep};
 
+use super::told::Told;
 use super::{Acquired, Service, random_id};
 use crate::allocation::ledger::call::{Acquire, Call};
 use crate::allocation::ledger::guard::Failure;
 use crate::allocation::ledger::reply::{Lease, Outcome};
 use crate::allocation::refusal::{Refusal, passes};
 use crate::allocation::request::Request;
+use crate::telemetry::operation::Context;
 
 /// How long it is waited before it is asked again whether it is a request's turn, at first and at most. The ledger keeps the
 /// place of whoever asks at least once in two seconds.
@@ -22,7 +24,7 @@ impl Service {
     /// at once waits under an id ([`outcome`](Self::outcome)).
     ///
     /// Whoever gives up waiting gives the request up, but under an idempotency key: there the same question is expected
-    /// again, and the answer kept for it.
+    /// again, and the answer kept for it. What is told of all that belongs to the span `within`.
     ///
     /// # Errors
     /// Why there is none.
@@ -31,14 +33,26 @@ impl Service {
         request: &Request,
         key: Option<&str>,
         asynchronous: bool,
+        within: Option<Context>,
     ) -> Result<Acquired, Refusal> {
+        let mut told = self.tell(request, within);
+        let id = random_id();
+        let wants = match self.wants(&request.resources) {
+            Ok(wants) => wants,
+            Err(refusal) => {
+                let refused = Err(refusal);
+                told.end(&refused, &id);
+                return refused.map(|(lease, again)| Acquired::Lease(lease, again));
+            }
+        };
         let acquire = Acquire {
-            id: random_id(),
-            wants: self.wants(&request.resources)?,
+            id,
+            wants,
             ttl: request.ttl_ms,
             lifetime: request.max_lifetime_ms,
             retention: self.retention(),
             priority: request.priority,
+            preemptible: request.preemptible,
             component: request.component.clone(),
             waits: request.wait_ms > 0,
             arrived: None,
@@ -50,6 +64,7 @@ impl Service {
             service: Arc::clone(self),
             acquire,
             open: false,
+            told,
         };
         if asynchronous {
             if let Some(done) = asked.once(until).await {
@@ -77,6 +92,7 @@ pub(super) struct Asked {
     pub(super) acquire: Acquire,
     /// The ledger may know it, and has to be told if it is given up.
     open: bool,
+    told: Told,
 }
 
 impl Asked {
@@ -95,6 +111,15 @@ impl Asked {
 
     /// Asks once; `None` where it is to be asked again.
     pub(super) async fn once(&mut self, until: Instant) -> Option<Result<(Lease, bool), Refusal>> {
+        let done = self.attempt(until).await;
+        match &done {
+            None => self.told.waits(),
+            Some(done) => self.told.end(done, &self.acquire.id),
+        }
+        done
+    }
+
+    async fn attempt(&mut self, until: Instant) -> Option<Result<(Lease, bool), Refusal>> {
         let evicts = self.service.state.lock().evicts.clone();
         if let Some(reason) = evicts {
             return Some(Err(Refusal::Unavailable(reason)));
@@ -117,13 +142,21 @@ impl Asked {
         match &reply.outcome {
             Outcome::Queued { arrived } => {
                 self.acquire.arrived = *arrived;
+                self.told.queued();
                 over.then_some(Err(Refusal::Deadline))
+            }
+            // Nothing was done, and a pause is outlasted like a shortage.
+            Outcome::Recovering => {
+                self.open = was_open;
+                over.then(|| Err(Refusal::of(reply)))
             }
             Outcome::Granted { lease, again } => {
                 self.open = false;
                 let mut state = self.service.state.lock();
-                state.copies.keep(lease);
-                Some(Ok((lease.clone(), *again)))
+                state.keep(lease, reply.epoch);
+                // Where an answer to this very request was lost, its lease is new to whoever asked.
+                let known = *again && lease.id != self.acquire.id;
+                Some(Ok((lease.clone(), known)))
             }
             _ => {
                 self.open = false;

@@ -1,6 +1,6 @@
 //! `[ledger]` and `[allocation]`.
 
-use super::{AUTO, DURATION_ABOVE_ZERO, Example, Row, Set, Wrong, put, show_some};
+use super::{AUTO, DURATION, DURATION_ABOVE_ZERO, Example, Row, SHARE, Set, Wrong, put, show_some};
 use crate::allocation::request::{MOST, is_name};
 use crate::config::{Settings, address, value};
 use crate::upstream::settings::Choice;
@@ -157,5 +157,28 @@ pub(super) static TABLE: &[Row] = &[
             let mib = settings.allocation.memory_mib;
             mib.map_or_else(|| AUTO.to_owned(), |mib| format!("{mib}MiB"))
         },
+    },
+    Row {
+        key: "allocation.preemption_grace",
+        doc: "How long a preemptible lease lives on that is asked to leave for a request of a higher priority.",
+        expects: DURATION,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| {
+            put(
+                &mut draft.allocation.preemption.grace,
+                value::duration(text),
+            )
+        }),
+        show: |settings| value::show_duration(settings.allocation.preemption.grace),
+    },
+    Row {
+        key: "allocation.preemption_cap",
+        doc: "The share of a pool that may be asked to leave at once, though always one lease; 0 asks nobody.",
+        expects: SHARE,
+        secret: false,
+        example: Example::Default,
+        set: Set::One(|draft, text| put(&mut draft.allocation.preemption.cap, value::share(text))),
+        show: |settings| value::show_share(settings.allocation.preemption.cap),
     },
 ];

@@ -183,7 +183,8 @@ fn what_is_wrong_is_said() {
         (422, &json!("resources[0].amount"))
     );
     assert_eq!(port.acquire(&Value::Null).status, 400);
-    let unknown = json!({ "resources": [{ "type": "pool:q", "amount": 1 }] });
+    // While a ledger is new it might be about to hear of it.
+    let unknown = json!({ "resources": [{ "type": "pool:q", "amount": 1 }], "wait_ms": 5000 });
     assert_eq!(port.acquire(&unknown).status, 422);
     // Nothing says what this pod may use.
     let cpu = json!({ "resources": [{ "type": "cpu", "millicores": 1 }] });
@@ -386,6 +387,21 @@ fn a_server_that_may_evict_the_ledger_gives_no_leases() {
     eventually("a lease", || {
         (port.acquire(&part(1)).status == 201).then_some(())
     });
+}
+
+#[test]
+fn a_pool_that_was_lost_is_waited_for() {
+    let server = RedisServer::start(&[]);
+    let port = Port::start(server.addr(), "a", |settings| {
+        settings.allocation.ledger.reassert_window = Duration::from_secs(1);
+    });
+    port.put("p", 1);
+    let held = port.acquire(&part(1));
+    assert_eq!(held.status, 201, "{held:?}");
+    assert_eq!(port.release(&held).status, 204);
+    server.client().must(&["FLUSHALL"]);
+    let got = port.acquire(&part(1));
+    assert_eq!(got.status, 201, "{got:?}");
 }
 
 #[test]

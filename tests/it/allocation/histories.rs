@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::thread;
 
-use nearside::allocation::ledger::call::Call;
+use nearside::allocation::ledger::call::{Acquire, Call};
 use nearside::allocation::ledger::library;
-use nearside::allocation::ledger::reply::Outcome;
+use nearside::allocation::ledger::reply::{Outcome, Reason};
 
 use super::linear::{Did, Recorder, timed};
-use super::rig::{Caller, release, request};
+use super::rig::{Caller, planted, release, renew, request};
+use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::rng::Rng;
 
@@ -68,13 +69,6 @@ fn what_many_are_told_is_in_some_order() {
     assert!(run(&library::text()));
 }
 
-/// The library with one rule changed, which has to be there once.
-fn planted(rule: &str, with: &str) -> String {
-    let text = library::text();
-    assert_eq!(text.matches(rule).count(), 1, "{rule}");
-    text.replace(rule, with)
-}
-
 #[test]
 fn a_planted_double_grant_is_found() {
     let rule = "want.amount > mine and promised - mine";
@@ -91,6 +85,109 @@ fn a_planted_fence_that_goes_back_is_found() {
 
 #[test]
 fn a_planted_loss_of_what_comes_back_is_found() {
-    let rule = "    take(c, want.account, -want.amount)\n  end\n  call('HDEL', c.leases, id)";
-    assert!(!run(&planted(rule, "  end\n  call('HDEL', c.leases, id)")));
+    let rule = "    add(c.used, want.account, -want.amount)\n";
+    assert!(!run(&planted(rule, "")));
+}
+
+/// How long a lease was there for certain: from when it was granted to when it was renewed last, by the ledger's clock.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: u64,
+    to: u64,
+    amount: u64,
+}
+
+/// What one that crowds in saw: what it held for certain, and how often it was asked to leave and did not.
+#[derive(Debug, Default)]
+struct Crowd {
+    spans: Vec<Span>,
+    preempted: u32,
+}
+
+/// Asks for room, by turns as one that may be asked to leave and as one that others are asked to leave for, and renews what it
+/// has for as long as it is let.
+fn crowds_in(addr: SocketAddr, number: u64) -> Crowd {
+    let mut caller = Caller::new(addr, "main", &format!("n{number}"), 0);
+    caller.place.grace = 3;
+    caller.place.cap = 500_000;
+    let mut rng = Rng::new(number);
+    let mut crowd = Crowd::default();
+    for step in 0..24 {
+        let urgent = rng.one_in(3);
+        let amount = 1 + u64::try_from(rng.below(2)).expect("small");
+        let asked = Acquire {
+            waits: true,
+            preemptible: !urgent,
+            priority: if urgent { 100 } else { 0 },
+            ..request(&format!("{number}-{step}"), "p", amount)
+        };
+        let (lease, from) = eventually("its turn", || {
+            let reply = caller.reply(&Call::Acquire(asked.clone()));
+            match reply.outcome {
+                Outcome::Granted { lease, .. } => Some((lease, reply.now)),
+                Outcome::Queued { .. } => None,
+                other => panic!("{other:?}"),
+            }
+        });
+        let mut to = from;
+        for _ in 0..30 {
+            let reply = caller.reply(&renew(&lease.id, Some(lease.fence)));
+            match reply.outcome {
+                Outcome::Granted { .. } => to = reply.now,
+                Outcome::Ended { reason } => {
+                    crowd.preempted += u32::from(reason == Reason::Preempted);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        caller.ask(&release(&lease.id, None));
+        crowd.spans.push(Span { from, to, amount });
+    }
+    crowd
+}
+
+/// Six at once, with this library: the most that was held at once for certain, and how many had to leave.
+fn crowd(library: &str) -> (u64, u32) {
+    let server = RedisServer::start(&[]);
+    server.client().must(&["FUNCTION", "LOAD", library]);
+    let addr = server.addr();
+    let mut caller = Caller::new(addr, "main", "a", 0);
+    caller.put("p", CAPACITY);
+    let crowds: Vec<Crowd> = thread::scope(|scope| {
+        let each = (0..6).map(|number| scope.spawn(move || crowds_in(addr, number)));
+        let each: Vec<_> = each.collect();
+        let joined = each.into_iter().map(|one| one.join().expect("no panic"));
+        joined.collect()
+    });
+    let spans: Vec<Span> = crowds
+        .iter()
+        .flat_map(|crowd| crowd.spans.clone())
+        .collect();
+    let held_at = |at: u64| -> u64 {
+        let there = spans
+            .iter()
+            .filter(|span| (span.from..span.to).contains(&at));
+        there.map(|span| span.amount).sum()
+    };
+    let most = spans.iter().map(|span| held_at(span.from)).max();
+    assert_eq!(caller.used("p"), 0);
+    assert!(caller.audit().wrong.is_empty());
+    let preempted = crowds.iter().map(|crowd| crowd.preempted).sum();
+    (most.unwrap_or(0), preempted)
+}
+
+#[test]
+fn preemption_promises_nothing_twice() {
+    let (most, preempted) = crowd(&library::text());
+    assert!(most <= CAPACITY, "{most} of {CAPACITY}");
+    assert!(preempted > 0, "nobody had to leave");
+}
+
+#[test]
+fn a_planted_grant_of_what_is_only_coming_is_found() {
+    let rule = "local promised = counted(c.used, want.account)\n    local mine";
+    let early = "local promised = counted(c.used, want.account) - counted(c.leaving, want.account)\n    local mine";
+    let (most, _) = crowd(&planted(rule, early));
+    assert!(most > CAPACITY, "{most} of {CAPACITY}");
 }

@@ -1,10 +1,16 @@
 //! The ledger of leases, and the service in front of it.
 
-mod api;
+pub mod api;
+mod chaos;
 mod cli;
+mod cost;
 mod differential;
+mod fairness;
 mod histories;
 mod linear;
 mod model;
+mod numbers;
+mod preemption;
 mod rig;
 mod rules;
+mod wire;

@@ -2,6 +2,8 @@
 //! from the rules, not from the library.
 #![expect(clippy::result_large_err, reason = "a model need not be quick")]
 
+mod preemption;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nearside::allocation::ledger::call::{Acquire, Call, Place, Seen, Want};
@@ -59,11 +61,8 @@ impl Model {
     }
 
     pub fn used(&self, account: &str) -> u64 {
-        let wants = self.leases.values().flat_map(|lease| &lease.wants);
-        wants
-            .filter(|held| held.account == account)
-            .map(|held| held.amount)
-            .sum()
+        let leases = self.leases.values();
+        leases.map(|lease| of(&lease.wants, account)).sum()
     }
 
     /// The ledger was audited.
@@ -87,7 +86,8 @@ impl Model {
             Call::Renew { id, fence } => match self.own(id, *fence) {
                 Err(answer) => answer,
                 Ok(mut lease) => {
-                    lease.expires = lease.hard.unwrap_or(u64::MAX).min(self.now() + lease.ttl);
+                    let ends = [lease.hard, lease.preempt, Some(self.now() + lease.ttl)];
+                    lease.expires = ends.into_iter().flatten().min().expect("one");
                     lease.owner.clone_from(&place.owner);
                     self.keep(lease.clone());
                     Outcome::Granted {
@@ -113,7 +113,7 @@ impl Model {
                     lease,
                     again: false,
                 },
-                Err(Outcome::Unknown) if self.waiting.contains_key(id) => {
+                Err(Outcome::Unknown | Outcome::Recovering) if self.waiting.contains_key(id) => {
                     Outcome::Queued { arrived: None }
                 }
                 Err(answer) => answer,
@@ -242,6 +242,9 @@ impl Model {
             } else {
                 let pool = self.pools.get(&resource["pool:".len()..]);
                 let Some(pool) = pool else {
+                    if self.pausing() {
+                        return Err(Outcome::Recovering);
+                    }
                     return Err(Outcome::UnknownPool { resource });
                 };
                 assert_eq!(pool.scope, "cluster", "the only scope of a history");
@@ -289,18 +292,16 @@ impl Model {
     ) -> Option<&'a Resolved> {
         wants.iter().find(|one| {
             let account = &one.held.account;
-            let of = |held: &[Held]| -> u64 {
-                held.iter()
-                    .filter(|held| held.account == *account)
-                    .map(|held| held.amount)
-                    .sum()
-            };
-            let earlier = self.waiting.values().filter(|waiter| waiter.place < place);
-            let ahead: u64 = earlier.map(|waiter| of(&waiter.wants)).sum();
-            let mine = of(before);
+            let ahead = self.ahead(account, place);
+            let mine = of(before, account);
             one.held.amount > mine
                 && self.used(account) - mine + ahead + one.held.amount > one.capacity
         })
+    }
+
+    fn ahead(&self, account: &str, place: i128) -> u64 {
+        let earlier = self.waiting.values().filter(|waiter| waiter.place < place);
+        earlier.map(|waiter| of(&waiter.wants, account)).sum()
     }
 
     fn acquire(&mut self, q: &Acquire, place: &Place) -> Outcome {
@@ -327,6 +328,7 @@ impl Model {
         }
         let wants = match self.resolve(&q.wants, place) {
             Ok(wants) => wants,
+            Err(Outcome::Recovering) => return Outcome::Recovering,
             Err(answer) => {
                 if self.waiting.contains_key(&id) {
                     self.leave_queue(&id, true);
@@ -343,7 +345,8 @@ impl Model {
         let arrived = self.waiting.get(&id).map(|waiter| waiter.arrived);
         let arrived = arrived.or(q.arrived).unwrap_or(self.now_us);
         let at = i128::from(arrived) - i128::from(q.priority) * POINT;
-        if self.pausing() {
+        let pausing = self.pausing();
+        if pausing {
             if !q.waits {
                 return Outcome::Recovering;
             }
@@ -362,7 +365,7 @@ impl Model {
             let waiter = Waiter {
                 arrived,
                 place: at,
-                wants: wants.into_iter().map(|one| one.held).collect(),
+                wants: wants.iter().map(|one| one.held.clone()).collect(),
                 key: q.key.clone(),
             };
             self.waiting.insert(id.clone(), waiter);
@@ -372,6 +375,9 @@ impl Model {
             }
         }
         self.due("w", &id, Some(self.now() + SILENCE));
+        if !pausing {
+            self.preempt(q, &wants, at, place);
+        }
         Outcome::Queued {
             arrived: Some(arrived),
         }
@@ -395,6 +401,8 @@ impl Model {
             wants: wants.into_iter().map(|one| one.held).collect(),
             component: q.component.clone(),
             priority: q.priority,
+            preemptible: q.preemptible,
+            preempt: None,
             retention: q.retention,
             key: q.key.clone(),
             digest: q.digest.clone(),
@@ -416,6 +424,7 @@ impl Model {
             (None, Some(tomb)) => Err(Outcome::Ended {
                 reason: tomb.reason,
             }),
+            (None, None) if self.pausing() => Err(Outcome::Recovering),
             (None, None) => Err(Outcome::Unknown),
             (Some(lease), _) if fence.is_some_and(|fence| fence != lease.fence) => {
                 Err(Outcome::Fenced {
@@ -432,7 +441,7 @@ impl Model {
                 self.finish(&lease, Reason::Released);
                 Outcome::Released { lease: Some(lease) }
             }
-            Err(Outcome::Unknown) if cancels => {
+            Err(Outcome::Unknown | Outcome::Recovering) if cancels => {
                 if self.waiting.contains_key(id) {
                     self.leave_queue(id, true);
                 }
@@ -467,14 +476,12 @@ impl Model {
             Ok(wants) => wants,
             Err(answer) => return answer,
         };
-        let before = |one: &Resolved| {
-            let of = lease
-                .wants
-                .iter()
-                .filter(|held| held.account == one.held.account);
-            of.map(|held| held.amount).sum::<u64>()
-        };
-        if self.pausing() && wants.iter().any(|one| one.held.amount > before(one)) {
+        let more = |one: &Resolved| one.held.amount > of(&lease.wants, &one.held.account);
+        let grows = wants.iter().any(more);
+        if grows && lease.preempt.is_some() {
+            return Outcome::Preempting { lease };
+        }
+        if grows && self.pausing() {
             return Outcome::Recovering;
         }
         let at = i128::from(self.now_us) - i128::from(lease.priority) * POINT;
@@ -502,7 +509,13 @@ impl Model {
 
     fn standing(&mut self, lease: &Lease, place: &Place) -> Standing {
         match self.leases.get(&lease.id) {
-            Some(known) if known.fence == lease.fence => return Standing::Held,
+            Some(known) if known.fence == lease.fence => {
+                let mut known = known.clone();
+                if let (None, Some(by)) = (known.preempt, lease.preempt) {
+                    self.ask_to_leave(&mut known, by);
+                }
+                return Standing::Held;
+            }
             Some(known) if known.fence > lease.fence => return Standing::Fenced,
             Some(_) => {
                 self.leases.remove(&lease.id);
@@ -549,9 +562,17 @@ impl Model {
     }
 }
 
+/// How much of these counts in an account.
+fn of(wants: &[Held], account: &str) -> u64 {
+    let there = wants.iter().filter(|held| held.account == account);
+    there.map(|held| held.amount).sum()
+}
+
 fn over(lease: &Lease) -> Reason {
     if lease.hard.is_some_and(|hard| hard <= lease.expires) {
         Reason::Lifetime
+    } else if lease.preempt.is_some_and(|by| by <= lease.expires) {
+        Reason::Preempted
     } else {
         Reason::Expired
     }

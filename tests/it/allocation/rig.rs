@@ -7,6 +7,7 @@ use nearside::allocation::ledger::library::{self, Function};
 use nearside::allocation::ledger::reply::{Audit, Lease, Outcome, Reply};
 
 use crate::support::client::Client;
+use crate::support::redis::RedisServer;
 use crate::support::resp::Value;
 
 /// One nearside's view of a ledger, over a connection of its own.
@@ -33,6 +34,8 @@ impl Caller {
                 pod: owner.to_owned(),
                 node: Some("node-1".to_owned()),
                 window,
+                grace: 60_000,
+                cap: 1_000_000,
             },
             seen: Seen::default(),
             scripts: None,
@@ -126,6 +129,12 @@ pub fn put(name: &str, capacity: u64) -> Call {
     })
 }
 
+pub fn hello() -> Call {
+    Call::Hello {
+        accounts: Vec::new(),
+    }
+}
+
 /// A request for a part of a pool, that does not wait.
 pub fn request(id: &str, pool: &str, amount: u64) -> Acquire {
     Acquire {
@@ -139,6 +148,7 @@ pub fn request(id: &str, pool: &str, amount: u64) -> Acquire {
         lifetime: None,
         retention: 600_000,
         priority: 100,
+        preemptible: false,
         component: "tests".to_owned(),
         waits: false,
         arrived: None,
@@ -147,7 +157,34 @@ pub fn request(id: &str, pool: &str, amount: u64) -> Acquire {
     }
 }
 
-/// The same under a key.
+/// A ledger without a pause, and a pool `p` of so many.
+pub fn ledger(capacity: u64) -> (RedisServer, Caller) {
+    let server = RedisServer::start(&[]);
+    load(server.addr());
+    let mut caller = Caller::new(server.addr(), "main", "a", 0);
+    caller.put("p", capacity);
+    (server, caller)
+}
+
+/// A request for a part of `p` that waits.
+pub fn waiting(id: &str, amount: u64) -> Acquire {
+    Acquire {
+        waits: true,
+        ..request(id, "p", amount)
+    }
+}
+
+/// A lease on `p` is to hold so many.
+pub fn resize(id: &str, fence: u64, change: &str, amount: u64) -> Call {
+    Call::Resize {
+        id: id.to_owned(),
+        fence: Some(fence),
+        change: change.to_owned(),
+        wants: request(id, "p", amount).wants,
+    }
+}
+
+/// A request under a key.
 pub fn keyed(id: &str, pool: &str, amount: u64, key: &str, digest: &str) -> Acquire {
     Acquire {
         key: Some(key.to_owned()),
@@ -179,6 +216,13 @@ pub fn renew(id: &str, fence: Option<u64>) -> Call {
         id: id.to_owned(),
         fence,
     }
+}
+
+/// The library with one rule changed, which has to be there once.
+pub fn planted(rule: &str, with: &str) -> String {
+    let text = library::text();
+    assert_eq!(text.matches(rule).count(), 1, "{rule}");
+    text.replace(rule, with)
 }
 
 /// All of the library's functions, as the server lists them.

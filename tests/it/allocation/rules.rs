@@ -1,39 +1,14 @@
 //! One rule of the ledger each.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use nearside::allocation::ledger::call::{Acquire, Call, PutPool, Want};
 use nearside::allocation::ledger::reply::{Outcome, Reason, Standing};
 
-use super::rig::{Caller, TTL, cancel, keyed, load, names, put, release, renew, request};
+use super::rig::{
+    Caller, TTL, cancel, hello, keyed, ledger, load, names, put, release, renew, request, resize,
+    waiting,
+};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
-
-/// A ledger without a pause, and a pool `p` of so many.
-fn ledger(capacity: u64) -> (RedisServer, Caller) {
-    let server = RedisServer::start(&[]);
-    load(server.addr());
-    let mut caller = Caller::new(server.addr(), "main", "a", 0);
-    caller.put("p", capacity);
-    (server, caller)
-}
-
-fn waiting(id: &str, amount: u64) -> Acquire {
-    Acquire {
-        waits: true,
-        ..request(id, "p", amount)
-    }
-}
-
-fn resize(id: &str, fence: u64, change: &str, amount: u64) -> Call {
-    Call::Resize {
-        id: id.to_owned(),
-        fence: Some(fence),
-        change: change.to_owned(),
-        wants: request(id, "p", amount).wants,
-    }
-}
 
 #[test]
 fn what_is_there_is_promised_once() {
@@ -211,81 +186,6 @@ fn a_key_that_waits_is_in_progress() {
 }
 
 #[test]
-fn a_large_request_is_not_overtaken() {
-    let (_server, mut caller) = ledger(4);
-    caller.granted(request("l1", "p", 2));
-    caller.granted(request("l2", "p", 1));
-    assert!(matches!(
-        caller.ask(&Call::Acquire(waiting("large", 4))),
-        Outcome::Queued { .. }
-    ));
-    // One is free, and the large one is before whoever asks for it.
-    assert!(matches!(
-        caller.ask(&Call::Acquire(request("l3", "p", 1))),
-        Outcome::Exhausted(_)
-    ));
-    assert!(matches!(
-        caller.ask(&Call::Acquire(waiting("small", 1))),
-        Outcome::Queued { .. }
-    ));
-    caller.ask(&release("l1", None));
-    assert!(matches!(
-        caller.ask(&Call::Acquire(waiting("small", 1))),
-        Outcome::Queued { .. }
-    ));
-    caller.ask(&release("l2", None));
-    caller.granted(waiting("large", 4));
-    caller.ask(&release("large", None));
-    caller.granted(waiting("small", 1));
-    caller.assert_sound();
-}
-
-#[test]
-fn priority_goes_first_and_age_counts() {
-    let (_server, mut caller) = ledger(1);
-    caller.granted(request("l1", "p", 1));
-    let with = |id: &str, priority| Acquire {
-        priority,
-        ..waiting(id, 1)
-    };
-    for (id, priority) in [("low", 0), ("high", 1000)] {
-        caller.ask(&Call::Acquire(with(id, priority)));
-    }
-    caller.ask(&release("l1", None));
-    assert!(matches!(
-        caller.ask(&Call::Acquire(with("low", 0))),
-        Outcome::Queued { .. }
-    ));
-    caller.granted(with("high", 1000));
-    // A point is a tenth of a second: who has waited for longer than that is before who has a point more.
-    sleep(Duration::from_millis(150));
-    caller.ask(&Call::Acquire(with("low", 0)));
-    assert!(matches!(
-        caller.ask(&Call::Acquire(with("new", 1))),
-        Outcome::Queued { .. }
-    ));
-    caller.ask(&release("high", None));
-    assert!(matches!(
-        caller.ask(&Call::Acquire(with("new", 1))),
-        Outcome::Queued { .. }
-    ));
-    caller.granted(with("low", 0));
-}
-
-#[test]
-fn who_asks_no_more_loses_its_place() {
-    let (_server, mut caller) = ledger(1);
-    caller.granted(request("l1", "p", 1));
-    caller.ask(&Call::Acquire(waiting("silent", 1)));
-    caller.ask(&release("l1", None));
-    eventually("the silent one's place", || {
-        let got = caller.ask(&Call::Acquire(request("l2", "p", 1)));
-        matches!(got, Outcome::Granted { .. }).then_some(())
-    });
-    caller.assert_sound();
-}
-
-#[test]
 fn a_shrunk_pool_grants_nothing_and_breaks_nothing() {
     let (_server, mut caller) = ledger(4);
     let lease = caller.granted(request("l1", "p", 3));
@@ -419,6 +319,9 @@ fn a_new_ledger_pauses_and_so_does_one_that_was_lost() {
     let server = RedisServer::start(&[]);
     load(server.addr());
     let mut caller = Caller::new(server.addr(), "main", "a", 100);
+    // Somebody may remember the pool.
+    let unknown = caller.ask(&Call::Acquire(waiting("l0", 1)));
+    assert_eq!(unknown, Outcome::Recovering);
     caller.put("p", 1);
     assert_eq!(
         caller.ask(&Call::Acquire(request("l1", "p", 1))),
@@ -497,28 +400,39 @@ fn a_ledger_that_is_behind_what_was_seen_pauses() {
     assert_eq!(reply.outcome, Outcome::Recovering);
     assert!(reply.epoch > epoch && reply.pause > 50_000);
     // Once for each loss.
-    let again = caller.reply(&Call::Hello {});
+    let again = caller.reply(&hello());
     assert_eq!(again.epoch, reply.epoch);
     let mut other = Caller::new(server.addr(), "main", "b", 60_000);
     other.seen.epoch = epoch;
-    assert_eq!(other.reply(&Call::Hello {}).epoch, reply.epoch);
+    assert_eq!(other.reply(&hello()).epoch, reply.epoch);
     // An epoch that is yet to come is one that was lost.
     other.seen.epoch = reply.epoch + 1;
-    assert!(other.reply(&Call::Hello {}).epoch > reply.epoch + 1);
+    assert!(other.reply(&hello()).epoch > reply.epoch + 1);
 }
 
 #[test]
 fn another_server_begins_a_pause() {
     let (server, mut caller) = ledger(1);
     caller.place.window = 60_000;
-    let before = caller.reply(&Call::Hello {});
+    let before = caller.reply(&hello());
     assert_eq!(before.pause, 0);
     server
         .client()
         .must(&["HSET", "{nearside:main}:meta", "run", "another"]);
-    let after = caller.reply(&Call::Hello {});
+    let after = caller.reply(&hello());
     assert!(after.epoch > before.epoch && after.pause > 50_000);
-    assert_eq!(caller.reply(&Call::Hello {}).epoch, after.epoch);
+    assert_eq!(caller.reply(&hello()).epoch, after.epoch);
+}
+
+#[test]
+fn a_hello_tells_what_is_promised_of_accounts() {
+    let (_server, mut caller) = ledger(3);
+    caller.granted(request("l1", "p", 2));
+    let accounts = ["pool:q", "pool:p"].map(str::to_owned).to_vec();
+    let Outcome::Hello(told) = caller.ask(&Call::Hello { accounts }) else {
+        panic!("no hello")
+    };
+    assert_eq!((told.used, told.leases, told.waiting), (vec![0, 2], 1, 0));
 }
 
 #[test]
@@ -539,7 +453,7 @@ fn without_memory_only_grants_are_refused() {
         caller.ask(&release("l1", Some(lease.fence))),
         Outcome::Released { .. }
     ));
-    let Outcome::Hello(hello) = caller.ask(&Call::Hello {}) else {
+    let Outcome::Hello(hello) = caller.ask(&hello()) else {
         panic!("no hello")
     };
     assert_eq!(

@@ -27,9 +27,14 @@ pub struct Program {
 impl Program {
     /// With `more` behind the upstream in its file.
     pub fn start(server: &RedisServer, more: &str) -> Self {
+        Self::start_before(server.addr(), more)
+    }
+
+    /// The same in front of whatever is at this address.
+    pub fn start_before(upstream: SocketAddr, more: &str) -> Self {
         let dir = TempDir::new();
         let file = dir.path().join("nearside.toml");
-        let base = format!("upstream = 'redis://{}'\nworkers = 1\n", server.addr());
+        let base = format!("upstream = 'redis://{upstream}'\nworkers = 1\n");
         std::fs::write(&file, base + more).expect("a file");
         let mut child = Command::new(env!("CARGO_BIN_EXE_nearside"))
             .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])

@@ -1,6 +1,7 @@
 //! Traces, and metrics over OTLP, at a real receiver.
 
 mod arriving;
+mod leases;
 mod running;
 mod trouble;
 
