@@ -204,6 +204,35 @@ fn asking_back() -> (SocketAddr, Receiver<String>) {
 }
 
 #[test]
+fn who_is_more_important_gets_the_lease_once_the_command_has_ended() {
+    let (_server, port) = pool_of(1);
+    let mut run = Run::start(port.http, &["--preemptible", "--ttl", "3s"], OBEDIENT);
+    run.await_line("ready");
+    let first = leases(&port)[0]["id"].clone();
+    let urgent = [
+        "acquire",
+        "--pool",
+        "p=1",
+        "--priority",
+        "900",
+        "--wait",
+        "1m",
+    ];
+    // The grace of preemption is longer than that.
+    let taken = super::done(port.http, &urgent);
+    assert!(taken.contains("active"), "{taken}");
+    let (code, said) = run.end();
+    assert_eq!((code, said.len()), (69, 1), "{said:?}");
+    assert!(said[0].contains("is asked back"), "{said:?}");
+    let path = format!("/v1/allocations/{}", first.as_str().expect("an id"));
+    let gone = port.ask("GET", &path, "", &Value::Null);
+    assert_eq!(
+        (gone.status, &gone.body["reason"]),
+        (410, &json!("released"))
+    );
+}
+
+#[test]
 fn a_lease_that_is_asked_back() {
     let (http, told) = asking_back();
     let mut run = Run::start(http, &["--preemptible"], OBEDIENT);
