@@ -21,6 +21,9 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Ok(Action::BecomeCommand { parent, command }) => {
+            client::leash::become_command(parent, &command)
+        }
         Ok(Action::Alloc(order)) => client::run(&order),
         Ok(Action::Print(text)) => {
             // Nobody is left to be told that standard output is closed.

@@ -34,7 +34,7 @@ renewed, and released when the command has ended. Signals are passed on: TERM, I
 WINCH and CONT.
 
 Where the lease is lost, or asked back, the command is ended: SIGTERM, and SIGKILL after the grace. It is gone
-before a lease expires that could not be renewed. Where nearside itself is killed with SIGKILL or stopped, the
+before a lease expires that could not be renewed. It is killed where nearside itself is. Where nearside is stopped the
 command runs on, and the lease expires.";
 
 const RUN_CODES: &str = "\

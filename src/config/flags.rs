@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::admin::client::leash;
 use crate::upstream::private;
 
 use super::alloc::Alloc;
@@ -67,6 +68,13 @@ pub(super) enum Command {
     },
     /// Ask for leases on shared resources, or hold one for a command
     Alloc(Box<Alloc>),
+    /// Become a command that ends with its parent; for nearside itself
+    #[command(name = leash::SUBCOMMAND, hide = true)]
+    Leashed {
+        parent: u32,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Guard a private server; for nearside itself
     #[command(name = private::GUARD_SUBCOMMAND, hide = true)]
     PrivateServerGuard,

@@ -106,6 +106,13 @@ pub enum Action {
     },
     /// Ask a nearside for leases, or hold one for a command.
     Alloc(Box<admin::client::Order>),
+    /// Become a command that ends with its parent ([`admin::client::leash`]), with no settings at all.
+    BecomeCommand {
+        /// The process that started this one.
+        parent: u32,
+        /// The command and its arguments.
+        command: Vec<OsString>,
+    },
     /// Be the guard of a private server ([`upstream::private`]), with no settings at all.
     GuardPrivateServer,
 }
@@ -135,6 +142,10 @@ fn load_within(
     };
     match &flags.command {
         Some(Command::PrivateServerGuard) => Ok(Action::GuardPrivateServer),
+        Some(Command::Leashed { parent, command }) => Ok(Action::BecomeCommand {
+            parent: *parent,
+            command: command.clone(),
+        }),
         Some(Command::CheckConfig { file }) => {
             let mut draft = Draft::new(limits());
             draft.take_file(file::read(file)?)?;

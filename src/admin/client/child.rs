@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, IsTerminal as _};
+use std::io::{self, IsTerminal as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child as Process, Command};
 use std::task::Poll;
@@ -19,6 +19,7 @@ use rustix::process::{
 use rustix::termios::tcgetpgrp;
 use tokio::signal::unix::{self, SignalKind, signal};
 
+use super::leash;
 use super::said::Said;
 
 /// What is passed on.
@@ -38,9 +39,8 @@ const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUI
 const TYPED: [Signal; 2] = [Signal::INT, Signal::QUIT];
 /// What the exit codes of shells add to a signal's number.
 const SIGNALLED: i32 = 128;
-/// The exit codes of shells for a command that is not there, and for one that cannot be run.
-const NOT_FOUND: u8 = 127;
-const NOT_RUN: u8 = 126;
+/// For what has neither an exit code nor a signal, which there is not.
+const UNTOLD: u8 = 126;
 
 /// The signals that nearside gets. Once there is such a value they have their default effect no more.
 pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
@@ -77,7 +77,7 @@ impl Signals {
         loop {
             let signal = self.next().await;
             if ENDING.contains(&signal) {
-                let code = u8::try_from(SIGNALLED + signal.as_raw()).unwrap_or(NOT_RUN);
+                let code = u8::try_from(SIGNALLED + signal.as_raw()).unwrap_or(UNTOLD);
                 return Said::with_code(code, "ended by a signal before the command was started");
             }
         }
@@ -106,23 +106,19 @@ impl Child {
     pub(super) fn start(command: &[OsString], env: &[(String, String)]) -> Result<Self, Said> {
         let changed = signal(SignalKind::child());
         let changed = changed.map_err(|error| Said::failed(format!("cannot start: {error}")))?;
-        let (program, args) = command.split_first().expect("the flags ask for a command");
         let own_group = !io::stdin().is_terminal();
-        let mut command = Command::new(program);
-        command
-            .args(args)
+        // Not by its name: where the file has been replaced this is the same program still.
+        let mut leash = Command::new("/proc/self/exe");
+        leash
+            .arg0("nearside")
+            .args([leash::SUBCOMMAND, &std::process::id().to_string(), "--"])
+            .args(command)
             .envs(env.iter().map(|(name, value)| (name, value)));
         if own_group {
-            command.process_group(0);
+            leash.process_group(0);
         }
-        let process = command.spawn().map_err(|error| {
-            let code = match error.kind() {
-                ErrorKind::NotFound => NOT_FOUND,
-                _ => NOT_RUN,
-            };
-            let program = program.to_string_lossy();
-            Said::with_code(code, format!("cannot run {program}: {error}"))
-        })?;
+        let process = leash.spawn();
+        let process = process.map_err(|error| leash::cannot_run(&error.to_string()))?;
         Ok(Self {
             process,
             own_group,
@@ -179,6 +175,6 @@ impl Child {
             status.code().or_else(signalled)
         });
         code.and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(NOT_RUN)
+            .unwrap_or(UNTOLD)
     }
 }

@@ -11,7 +11,8 @@
 //! | `keep` | the same lease renewed |
 //! | `tenure` | until when it lives, and when the command has to go; no I/O |
 //! | `child` | the command, and the signals that are passed on to it |
-//! | `run` | the three together |
+//! | `leash` | what the command is for a moment, so that it does not outlive `alloc run` |
+//! | `run` | all of it together |
 //!
 //! One connection for each request: a client that asks every few seconds has nothing from keeping one, and a kept one would be found
 //! dead after each restart of the nearside.
@@ -20,6 +21,7 @@ pub mod call;
 mod child;
 mod keep;
 mod lease;
+pub mod leash;
 mod run;
 mod said;
 mod seek;

@@ -64,12 +64,16 @@ impl Wire {
         self.shared.lost.load(Ordering::SeqCst)
     }
 
-    /// How often this went up so far.
-    pub fn count(&self, part: &str) -> usize {
-        let sent = self.shared.sent.lock().expect("no panic");
-        let all = sent.windows(part.len());
-        all.filter(|at| *at == part.as_bytes()).count()
+    /// What went up so far.
+    pub fn sent(&self) -> Vec<u8> {
+        self.shared.sent.lock().expect("no panic").clone()
     }
+}
+
+/// How often there is `part` in `bytes`.
+pub fn count(bytes: &[u8], part: &str) -> usize {
+    let all = bytes.windows(part.len());
+    all.filter(|at| *at == part.as_bytes()).count()
 }
 
 impl Drop for Wire {

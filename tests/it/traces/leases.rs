@@ -174,7 +174,7 @@ fn refusals_are_told_and_fail_where_the_ledger_does() {
     let receiver = Receiver::start(Protocol::Grpc);
     let port = start(&server, &receiver, 1_000_000);
     port.put("p", 1);
-    let two = json!({ "resources": [{ "type": "pool:p", "amount": 1 }, { "type": "pool:q", "amount": 3 }] });
+    let two = json!({ "resources": [{ "type": "pool:p", "amount": 1 }, { "type": "pool:q", "amount": 3 }], "wait_ms": 5000 });
     assert_eq!(port.acquire(&two).status, 422);
     let much = json!({ "resources": [{ "type": "pool:p", "amount": 9 }] });
     assert_eq!(port.acquire(&much).status, 429);

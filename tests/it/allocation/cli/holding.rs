@@ -1,6 +1,7 @@
 //! `nearside alloc run`: the command and its lease, for as long as all goes well.
 
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use super::super::api::Port;
 use super::front::Front;
 use super::{Run, done, leases, output, pool_of, refused};
 use crate::support::eventually;
+use crate::support::redis::RedisServer;
 
 #[test]
 fn the_command_has_the_lease_and_its_code_is_the_code() {
@@ -150,6 +152,25 @@ fn a_nearside_that_is_started_again_costs_no_lease() {
     eventually("a renewal", || {
         (front.requests("POST /v1/allocations/") > before + 1).then_some(())
     });
+    run.write("go");
+    assert_eq!(run.end(), (4, Vec::new()));
+    assert_eq!(port.used("p"), 0);
+}
+
+#[test]
+fn a_ledger_that_is_emptied_costs_no_lease() {
+    let server = RedisServer::start(&[]);
+    let port = Port::start(server.addr(), "a", |settings| {
+        settings.allocation.ledger.reassert_window = Duration::from_secs(2);
+    });
+    port.put("p", 1);
+    let front = Front::before(port.http);
+    let mut run = Run::start(front.http, &["--ttl", "3s"], "echo ready; read go; exit 4");
+    run.await_line("ready");
+    server.client().must(&["FLUSHALL"]);
+    let renewals = || front.requests("POST /v1/allocations/");
+    let before = renewals();
+    eventually("renewals", || (renewals() > before + 3).then_some(()));
     run.write("go");
     assert_eq!(run.end(), (4, Vec::new()));
     assert_eq!(port.used("p"), 0);

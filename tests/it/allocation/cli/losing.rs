@@ -136,6 +136,22 @@ fn who_was_stopped_past_the_end_has_no_command_any_more() {
 }
 
 #[test]
+fn a_command_whose_nearside_is_killed() {
+    let (_server, port) = pool_of(1);
+    let mut run = Run::start(
+        port.http,
+        &["--ttl", "500ms"],
+        "trap '' TERM HUP; echo $$; while :; do sleep 0.05; done",
+    );
+    let command = run.line();
+    run.signal(Signal::KILL);
+    let ended = eventually("its end", || run.process.try_wait().expect("its status"));
+    assert!(!ended.success());
+    eventually("the command's end", || (!runs(&command)).then_some(()));
+    eventually("the lease's end", || (port.used("p") == 0).then_some(()));
+}
+
+#[test]
 fn its_longest_life() {
     let (_server, port) = pool_of(1);
     let mut run = Run::start(
@@ -185,6 +201,35 @@ fn asking_back() -> (SocketAddr, Receiver<String>) {
         }
     });
     (http, told)
+}
+
+#[test]
+fn who_is_more_important_gets_the_lease_once_the_command_has_ended() {
+    let (_server, port) = pool_of(1);
+    let mut run = Run::start(port.http, &["--preemptible", "--ttl", "3s"], OBEDIENT);
+    run.await_line("ready");
+    let first = leases(&port)[0]["id"].clone();
+    let urgent = [
+        "acquire",
+        "--pool",
+        "p=1",
+        "--priority",
+        "900",
+        "--wait",
+        "1m",
+    ];
+    // The grace of preemption is longer than that.
+    let taken = super::done(port.http, &urgent);
+    assert!(taken.contains("active"), "{taken}");
+    let (code, said) = run.end();
+    assert_eq!((code, said.len()), (69, 1), "{said:?}");
+    assert!(said[0].contains("is asked back"), "{said:?}");
+    let path = format!("/v1/allocations/{}", first.as_str().expect("an id"));
+    let gone = port.ask("GET", &path, "", &Value::Null);
+    assert_eq!(
+        (gone.status, &gone.body["reason"]),
+        (410, &json!("released"))
+    );
 }
 
 #[test]

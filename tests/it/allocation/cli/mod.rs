@@ -150,7 +150,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // Its command ends with it where that can be told: the end of its standard input, or of its patience.
+        // Its command ends with it.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
