@@ -52,7 +52,7 @@ test: linker .venv/installed .venv/newer-redis/redis-server ## Everything that t
 
 test-all: test schemathesis ## `test`, and what takes long or much to install.
 
-# It needs other versions of what the clients need.
+# Apart from the clients, since it brings some thirty packages along.
 .venv/schemathesis/bin/schemathesis:
 	@.ci/install python3-venv
 	python3 -m venv .venv/schemathesis

@@ -15,6 +15,7 @@ class Described:
     """A side port, each of whose answers is held against its description."""
 
     def __init__(self, program):
+        self.program = program
         self.base = f"http://127.0.0.1:{program.http}"
         with urllib.request.urlopen(f"{self.base}/openapi.json", timeout=PATIENCE) as answer:
             self.document = json.load(answer)
@@ -60,6 +61,8 @@ reassert_window = "40ms"
 [allocation]
 cpu = "2"
 memory = "1GiB"
+[slow_log]
+threshold = "0ms"
 """
 
 
@@ -148,14 +151,23 @@ def test_the_rest_is_answered_as_described(described):
         "/liveness",
         "/readiness",
         "/startup",
-        "/v1/cache/bigkeys",
-        "/v1/cache/hotkeys?n=3",
         "/v1/cache/mode",
         "/v1/cache/stats",
         "/v1/metrics/catalogue",
-        "/v1/slowlog?count=2&sort=slowest",
     ]:
         assert ask("GET", path)[0] == 200
+    client = described.program.client()
+    client.set("big", "x" * 20_000)
+    for _ in range(200):
+        client.get("big")
+    assert eventually(lambda: ask("GET", "/v1/slowlog?count=2&sort=slowest")[1], "slow operations")
+    assert eventually(lambda: ask("GET", "/v1/cache/bigkeys")[1], "a big key")
+
+    def hot():
+        client.get("big")
+        return ask("GET", "/v1/cache/hotkeys?n=3")[1]["keys"]
+
+    assert eventually(hot, "a hot key")
     assert ask("DELETE", "/v1/slowlog")[0] == 200
     assert ask("PUT", "/v1/cache/mode", {"mode": "shadow", "sample": 0.5})[0] == 200
     assert ask("PUT", "/v1/cache/mode", {})[0] == 400
