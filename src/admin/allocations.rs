@@ -131,7 +131,12 @@ async fn look(service: &Service, id: Named, uri: &Uri) -> Answered {
     match service.outcome(&id, patience).await {
         None => Ok(queued(&id)),
         Some(Some(Err(refusal))) => Err(refused(service, refusal)),
-        Some(None | Some(Ok(_))) => answer(service, service.get(&id).await),
+        Some(None | Some(Ok(_))) => match service.get(&id).await {
+            Ok(Some(lease)) => Ok(shown(&lease)),
+            // At another nearside.
+            Ok(None) => Ok(queued(&id)),
+            Err(refusal) => Err(refused(service, refusal)),
+        },
     }
 }
 

@@ -157,13 +157,19 @@ impl Service {
         self.state.lock().copies.leases()
     }
 
-    /// One lease, as the ledger has it.
+    /// One lease, as the ledger has it; `None` where it is a request that waits.
     ///
     /// # Errors
     /// Why it cannot be told.
-    pub async fn get(&self, id: &str) -> Result<Lease, Refusal> {
-        let id = id.to_owned();
-        self.lease(&Call::Get { id }).await.map(|(lease, _)| lease)
+    pub async fn get(&self, id: &str) -> Result<Option<Lease>, Refusal> {
+        let call = Call::Get { id: id.to_owned() };
+        let (reply, _) = self.persist(&call).await?;
+        self.note(id, &reply);
+        match reply.outcome {
+            Outcome::Granted { lease, .. } => Ok(Some(lease)),
+            Outcome::Queued { .. } => Ok(None),
+            _ => Err(Refusal::of(reply)),
+        }
     }
 
     /// The lease lives on for its ttl. What is told of that belongs to the span `within`, as for the other changes.
@@ -358,7 +364,7 @@ impl Service {
 
     async fn lease(&self, call: &Call) -> Result<(Lease, bool), Refusal> {
         let id = match call {
-            Call::Get { id } | Call::Renew { id, .. } | Call::Resize { id, .. } => id.clone(),
+            Call::Renew { id, .. } | Call::Resize { id, .. } => id.clone(),
             _ => String::new(),
         };
         let (reply, _) = self.persist(call).await?;

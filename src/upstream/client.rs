@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use fred::types::RespVersion;
 use fred::types::config::{
-    Config, ConnectionConfig, Server, ServerConfig, TlsConfig, TlsConnector, TlsHostMapping,
+    Config, ConnectionConfig, Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector,
+    TlsHostMapping,
 };
 use rustls::pki_types::ServerName;
 
@@ -71,6 +72,11 @@ pub fn connection(connect: Duration, handshake: Duration, waiting: usize) -> Con
         internal_command_timeout: handshake,
         max_command_attempts: 1,
         max_command_buffer_len: waiting,
+        // Whatever waits for the answer before it, waits a round trip.
+        tcp: TcpConfig {
+            nodelay: Some(true),
+            ..TcpConfig::default()
+        },
         ..ConnectionConfig::default()
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct LeaseAnswer {
     component: String,
     /// What it holds.
     resources: Vec<Holding>,
+    /// The ids of the devices that it holds; pools, CPU and memory have none.
+    devices: Vec<String>,
     env: Environment,
     enforcement: Enforcement,
 }
@@ -139,6 +141,7 @@ impl LeaseAnswer {
             preempt_at: lease.preempt.map(instant),
             component: lease.component.clone(),
             resources: each.collect(),
+            devices: Vec::new(),
             env: Environment {
                 id: lease.id.clone(),
                 fence,

@@ -126,6 +126,10 @@ fn a_lease_from_beginning_to_end() {
     assert_eq!(lease.status, 201, "{lease:?}");
     assert_eq!(lease.body["state"], "active");
     assert_eq!(
+        (&lease.body["devices"], &lease.body["enforcement"]),
+        (&json!([]), &json!("advisory"))
+    );
+    assert_eq!(
         lease.body["resources"],
         json!([{ "type": "pool:p", "amount": 2 }])
     );
@@ -272,7 +276,7 @@ fn who_waits_gets_it_or_is_told() {
 
 #[test]
 fn who_does_not_hold_the_line_looks_again() {
-    let (_server, port) = one(1);
+    let (server, port) = one(1);
     let held = port.acquire(&part(1));
     let asked = || {
         port.ask(
@@ -289,6 +293,13 @@ fn who_does_not_hold_the_line_looks_again() {
     );
     let path = |answer: &Answer| format!("/v1/allocations/{}", answer.id());
     assert_eq!(port.ask("GET", &path(&first), "", &Value::Null).status, 202);
+    // Another nearside knows that it waits, too.
+    let other = Port::start(server.addr(), "b", |_| {});
+    let there = other.ask("GET", &path(&first), "", &Value::Null);
+    assert_eq!(
+        (there.status, &there.body["state"]),
+        (202, &json!("queued"))
+    );
     // The second is called off, and the first gets what comes back.
     let off = port.ask("DELETE", &path(&second), "If-Match: *\r\n", &Value::Null);
     assert_eq!(off.status, 204, "{off:?}");
