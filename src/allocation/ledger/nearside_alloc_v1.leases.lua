@@ -15,7 +15,7 @@ local function enqueue(c, q, wants, waiter)
       write(c.named, q.key, { id = q.id, digest = q.digest })
     end
   end
-  call('ZADD', c.deadlines, c.now + SILENCE, 'w:' .. q.id)
+  call('ZADD', c.deadlines, whole(c.now + SILENCE), 'w:' .. q.id)
   c.dirty = true
   return { outcome = 'queued', arrived = whole(arrived), ahead = call('ZCOUNT', c.queue, '-inf', '(' .. whole(place)) }
 end
