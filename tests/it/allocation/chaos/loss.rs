@@ -11,10 +11,10 @@ use super::super::api::{Answer, ask, if_match};
 use super::super::wire::Wire;
 use super::faults::{Three, pause};
 use super::{Book, Manner, Promise};
-use crate::support::eventually;
 use crate::support::logged::Program;
 use crate::support::redis::RedisServer;
 use crate::support::rng::Rng;
+use crate::support::{PATIENCE, eventually};
 
 /// Long for a busy machine.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -64,6 +64,9 @@ fn a_server_that_comes_back_with_old_data() {
 }
 
 const AT_ONCE: u64 = 0;
+/// The leases of the two that run, and the two of one that are left beside them.
+const ALL: usize = 4;
+const LONGER: Duration = Duration::from_millis(500);
 
 fn part(amount: u64, wait_ms: u64) -> Value {
     json!({ "resources": [{ "type": "pool:p", "amount": amount }], "ttl_ms": 60_000, "wait_ms": wait_ms })
@@ -81,9 +84,18 @@ fn promise(answer: &Answer, amount: u64, asked: Instant) -> Promise {
     }
 }
 
-/// Takes all that it gets, for a while.
-fn take_all(http: SocketAddr, book: &Book, until: Instant) {
-    while Instant::now() < until {
+/// Takes all that it gets, until there is as much as there was room for, and a little longer: no more may come.
+fn take_all(http: SocketAddr, book: &Book) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut full = None;
+    while full.is_none_or(|since: Instant| since.elapsed() < LONGER) {
+        if full.is_none() && book.promises().len() >= ALL {
+            full = Some(Instant::now());
+        }
+        assert!(
+            Instant::now() < deadline,
+            "there is room, and nothing is granted"
+        );
         let asked = Instant::now();
         let answer = ask(http, "POST", "/v1/allocations", "", &part(1, AT_ONCE));
         match answer.status {
@@ -128,20 +140,21 @@ fn flushed_beside_one_that_is_stopped(window: &str) -> (Book, Vec<Promise>, Answ
         }
         last.push(promise);
     }
-    // Each remembers the pool.
-    thread::sleep(Duration::from_millis(1500));
+    eventually("a pool that each remembers", || {
+        let told = |one: &Program| one.get("/metrics").contains("nearside_resource_capacity{");
+        programs.iter().all(told).then_some(())
+    });
     programs[2].signal(Signal::STOP);
     server.client().must(&["FLUSHALL"]);
-    let until = Instant::now() + Duration::from_millis(4500);
     thread::scope(|scope| {
         let [first, second] = [&programs[0], &programs[1]].map(|program| program.http);
         let book = &book;
         for _ in 0..4 {
-            scope.spawn(move || take_all(second, book, until));
+            scope.spawn(move || take_all(second, book));
         }
-        // The first asks for nothing at once, and learns of it by its heartbeat alone.
-        thread::sleep(Duration::from_millis(700));
-        scope.spawn(move || take_all(first, book, until));
+        // The first asks for nothing before the second has something, and learns of it by its heartbeat alone.
+        eventually("a grant", || (book.promises().len() > 2).then_some(()));
+        scope.spawn(move || take_all(first, book));
     });
     programs[2].signal(Signal::CONT);
     let [_, _, third] = &mut programs;
