@@ -18,27 +18,6 @@ use crate::telemetry::histogram::{Histogram, WAITS};
 pub const MOST_POOLS: usize = 100;
 /// The label of what has no name of its own.
 pub const OTHER: &str = "other";
-/// How a request can end.
-pub const OUTCOMES: [&str; 13] = [
-    "granted",
-    "repeated",
-    "exhausted",
-    "queue_full",
-    "wait_deadline",
-    "recovering",
-    "breaker_open",
-    "ledger_unavailable",
-    "invalid",
-    "key_reused",
-    "in_progress",
-    "ended",
-    "cancelled",
-];
-/// How a lease can end without being given back.
-pub const EXPIRATIONS: [&str; 4] = ["expired", "lifetime", "lost", "preempted"];
-/// What can become of a lease that is asserted again.
-pub const STANDINGS: [&str; 5] = ["held", "restored", "fenced", "ended", "lost"];
-
 /// Counts by a name of few.
 type Counts = BTreeMap<&'static str, u64>;
 
@@ -123,7 +102,7 @@ pub struct Request<'a> {
     pub resources: &'a [String],
     /// The ledger has found all of that.
     pub known: bool,
-    /// One of [`OUTCOMES`].
+    /// One of the catalogue's [`OUTCOMES`](crate::telemetry::catalogue::leases::OUTCOMES).
     pub outcome: &'static str,
     /// In microseconds.
     pub took: u64,
@@ -235,7 +214,6 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{catalogue, names};
 
     fn request(resources: &[String], known: bool) -> Request<'_> {
         Request {
@@ -287,17 +265,5 @@ mod tests {
         assert_eq!(table.ended[OTHER].outcome("granted"), 1);
         assert_eq!(table.ended["memory"].outcome("granted"), 1);
         assert_eq!((numbers.waiting(), table.waits.sum_us()), (0, 5));
-    }
-
-    #[test]
-    fn labels_are_the_catalogues() {
-        for (name, label, values) in [
-            (names::ALLOCATIONS, 1, &OUTCOMES[..]),
-            (names::LEASE_EXPIRATIONS, 0, &EXPIRATIONS),
-            (names::LEDGER_REASSERTED, 0, &STANDINGS),
-        ] {
-            let metric = catalogue::find(name).expect("a row");
-            assert_eq!(metric.labels[label].values, values, "{name}");
-        }
     }
 }

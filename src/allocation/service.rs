@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep};
 use super::copies::Copies;
 use super::ledger::call::{Call, Place, PutPool, Want};
 use super::ledger::guard::{Failure, Guard};
-use super::ledger::reply::{Audit, Lease, Outcome, Pool, Reason, Reply};
+use super::ledger::reply::{Lease, Outcome, Pool, Reason, Reply};
 use super::ledger::way::Way;
 use super::numbers::Numbers;
 use super::refusal::{Refusal, passes};
@@ -305,18 +305,6 @@ impl Service {
             Outcome::Deleted => Ok(()),
             Outcome::UnknownPool { .. } if again => Ok(()),
             Outcome::UnknownPool { .. } => Err(Refusal::Unknown),
-            _ => Err(Refusal::of(reply)),
-        }
-    }
-
-    /// Counts everything again.
-    ///
-    /// # Errors
-    /// Why it cannot be told.
-    pub async fn audit(&self) -> Result<Audit, Refusal> {
-        let (reply, _) = self.persist(&Call::Audit {}).await?;
-        match reply.outcome {
-            Outcome::Audit(audit) => Ok(audit),
             _ => Err(Refusal::of(reply)),
         }
     }

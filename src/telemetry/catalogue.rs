@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 mod cache;
-mod leases;
+pub mod leases;
 mod rest;
 
 /// What a metric's value does.

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use super::Service;
 use super::link::Link;
 use crate::allocation::ledger::reply::{Hello, Pool};
-use crate::allocation::numbers::{EXPIRATIONS, OUTCOMES, STANDINGS, Table};
+use crate::allocation::numbers::Table;
 use crate::allocation::request::Kind;
+use crate::telemetry::catalogue::leases::{EXPIRATIONS, OUTCOMES, STANDINGS};
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::families::{Families, float};
 use crate::telemetry::names;
@@ -153,7 +154,7 @@ impl Service {
 
 fn requests(table: &Table, to: &mut Families) {
     for (resource, ended) in &table.ended {
-        for outcome in OUTCOMES {
+        for outcome in OUTCOMES.iter().copied() {
             let labels = [resource.as_str(), outcome];
             to.count(names::ALLOCATIONS, &labels, ended.outcome(outcome));
         }
@@ -163,11 +164,11 @@ fn requests(table: &Table, to: &mut Families) {
 
 fn counts(table: &Table, to: &mut Families) {
     to.histogram(names::WAIT_DURATION, &[], &table.waits);
-    for reason in EXPIRATIONS {
+    for reason in EXPIRATIONS.iter().copied() {
         let count = table.expirations.get(reason).copied();
         to.count(names::LEASE_EXPIRATIONS, &[reason], count.unwrap_or(0));
     }
-    for outcome in STANDINGS {
+    for outcome in STANDINGS.iter().copied() {
         let count = table.reasserted.get(outcome).copied();
         to.count(names::LEDGER_REASSERTED, &[outcome], count.unwrap_or(0));
     }

@@ -3,6 +3,27 @@
 use super::{Dimension, Kind, Metric, Unit};
 use crate::telemetry::names;
 
+/// How a request for a lease can end.
+pub const OUTCOMES: &[&str] = &[
+    "granted",
+    "repeated",
+    "exhausted",
+    "queue_full",
+    "wait_deadline",
+    "recovering",
+    "breaker_open",
+    "ledger_unavailable",
+    "invalid",
+    "key_reused",
+    "in_progress",
+    "ended",
+    "cancelled",
+];
+/// How a lease can end without being given back.
+pub const EXPIRATIONS: &[&str] = &["expired", "lifetime", "lost", "preempted"];
+/// What can become of a lease that is asserted again.
+pub const STANDINGS: &[&str] = &["held", "restored", "fenced", "ended", "lost"];
+
 const RESOURCE: Dimension = Dimension {
     name: "resource_type",
     meaning: "`cpu`, `memory`, or `pool:` and the name of a pool that the ledger knows, as far as the first 100 go; `other` for any other",
@@ -75,21 +96,7 @@ pub(super) const TABLE: &[Metric] = &[
                 Dimension {
                     name: "outcome",
                     meaning: "`granted`: a lease; `repeated`: the lease that was there under the same idempotency key; `exhausted`: there is not enough; `queue_full`: too many wait; `wait_deadline`: there was none within `wait_ms`; `recovering`: grants pause since the ledger has lost data or is new; `breaker_open`: the ledger's circuit is open; `ledger_unavailable`: it does not answer, or may not be relied on; `invalid`: a member is wrong, or there is no such pool; `key_reused`: the key was used for another request; `in_progress`: a request under that key waits; `ended`: the lease under that key is over; `cancelled`: it was given up while it waited",
-                    values: &[
-                        "granted",
-                        "repeated",
-                        "exhausted",
-                        "queue_full",
-                        "wait_deadline",
-                        "recovering",
-                        "breaker_open",
-                        "ledger_unavailable",
-                        "invalid",
-                        "key_reused",
-                        "in_progress",
-                        "ended",
-                        "cancelled",
-                    ],
+                    values: OUTCOMES,
                 },
             ],
             "Requests for leases that have ended, once for each resource that they named; those that could not be read are `other`, `invalid`.",
@@ -128,7 +135,7 @@ pub(super) const TABLE: &[Metric] = &[
         &[Dimension {
             name: "reason",
             meaning: "`expired`: it was not renewed in time, or was renewed elsewhere; `lifetime`: it reached max_lifetime_ms; `lost`: the ledger lost it, and it no longer fitted when it was asserted again; `preempted`: it made room for a request of a higher priority",
-            values: &["expired", "lifetime", "lost", "preempted"],
+            values: EXPIRATIONS,
         }],
         "Leases of those that this nearside gave that ended without being given back.",
     ),
@@ -199,7 +206,7 @@ pub(super) const TABLE: &[Metric] = &[
         &[Dimension {
             name: "outcome",
             meaning: "`held`: the ledger had it; `restored`: it has it again; `fenced`: it has a newer one; `ended`: it was over; `lost`: it no longer fitted",
-            values: &["held", "restored", "fenced", "ended", "lost"],
+            values: STANDINGS,
         }],
         "Leases that were asserted again, by what became of them.",
     ),
