@@ -169,6 +169,8 @@ pub struct Session<S> {
     /// Fenced until so many lane replies have ended.
     fenced_until: u64,
     fences_answered: u64,
+    /// The client was shown something of what the upstream holds, by others than the lane.
+    shown: bool,
     /// It has sent a script down a lane, of whose writes nothing is known before the reply.
     ran_script: bool,
     /// Until this time, in milliseconds of the boot clock, it may have been told what its lane had not shown.
@@ -287,6 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             fences_raised: 0,
             fenced_until: 0,
             fences_answered: 0,
+            shown: false,
             ran_script: false,
             told: 0,
             deferred: Vec::new(),

@@ -441,9 +441,4 @@ impl Lane {
         }
         queue.standing == Standing::Closed
     }
-
-    /// Raises no fence itself: sees to it that one of `session` is lifted when all that the lane brings by now has been read.
-    pub fn fence(&self, session: &Arc<Mailbox>) {
-        self.mark(None, Some(Arc::clone(session)));
-    }
 }

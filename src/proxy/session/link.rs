@@ -208,9 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let fenced_alone = writes.is_empty() || self.l1.knocked_out(Rule::Marker);
         let settling = Settling::new(&self.l1, writes);
         if fenced_alone {
-            // No marker for that: the session's next lane reply lifts the fence. One costs the upstream a command for
-            // each reply and message here, and a read that follows it closely goes down the lane all the same.
-            self.fenced_until = self.sent + 1;
+            self.raise_fence();
         } else {
             let seat = self.seat.as_ref();
             self.fences_raised += u64::from(seat.is_some());

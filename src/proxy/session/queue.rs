@@ -32,24 +32,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Takes another seat: what the lane there holds may be older than what this session was told on the one before.
+    /// Takes another seat: what the lane there holds may be older than what this session was shown before.
     pub(super) fn sit(&mut self, seat: Seat) {
         self.leaves_for(&seat);
         self.seat = Some(seat);
         if let Some(partial) = &mut self.partial {
             partial.forget();
         }
-        self.raise_fence();
+        // Most clients select their database before anything else.
+        if self.shown || self.sent > 0 || self.tally.has_hits() {
+            self.raise_fence();
+        }
     }
 
-    /// Reads go to the lane until it has brought all that is under way by now.
+    /// Reads go to the lane until it has answered one more. No marker for that: it would cost the upstream a command for
+    /// each reply and message here, and a read that follows closely goes down the lane all the same. And it would come
+    /// between what clients send at the same moment: the upstream, woken by it, takes what is behind it on the lane first.
     pub(super) fn raise_fence(&mut self) {
-        if let Some(seat) = &self.seat
-            && self.l1_on
-        {
-            self.fences_raised += 1;
-            seat.fence(&self.mailbox);
-        }
+        self.fenced_until = self.sent + 1;
     }
 
     /// Hands the batch to the lane.

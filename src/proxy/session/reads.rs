@@ -115,6 +115,13 @@ pub(super) struct Tally {
     used: bool,
 }
 
+impl Tally {
+    /// Whether there were hits in this pass.
+    pub(super) fn has_hits(&self) -> bool {
+        self.hits > 0
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Looks reads up whose turn has come, or sends them.
     pub(super) fn serve_deferred(&mut self) {
@@ -506,6 +513,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let keyspaces = self.l1.keyspaces();
         if *hits + *writes > 0 {
             keyspaces.count(*keyspace, *hits, *writes);
+            self.shown = true;
             (*hits, *writes) = (0, 0);
         }
         if std::mem::take(misses) > 0 {

@@ -49,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(keyspace) = self.answer_from(&space, asked) else {
             return false;
         };
+        self.shown = true;
         let counters = self.l1.keyspaces().counters(keyspace);
         counters.stale.fetch_add(1, Ordering::Relaxed);
         self.telling.reads(keyspace);
@@ -77,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Something was said over an own connection, which its lane may not have shown.
     pub(super) fn was_told(&mut self) {
+        self.shown = true;
         if self.l1.serves_stale() {
             // Not when the pass began: what was said has come since.
             self.told = now_ms();

@@ -114,3 +114,24 @@ fn the_fence_is_lifted_again() {
     session.must(&["BLPOP", "q", "10"]);
     rig.hit(&mut session, "k");
 }
+
+/// Most clients select their database first, many for one command: that costs the upstream nothing, and they are served
+/// as others are.
+#[test]
+fn a_client_that_was_shown_nothing_is_not_fenced() {
+    let rig = Rig::new(|_| {});
+    let mut direct = rig.server.client();
+    direct.must(&["SELECT", "1"]);
+    direct.must(&["SET", "k", "k:1"]);
+    let mut first = rig.near.session();
+    first.must(&["SELECT", "1"]);
+    rig.hit(&mut first, "k");
+    for _ in 0..3 {
+        let (mark, hits) = (rig.relay.mark(), rig.near.hits());
+        let mut client = rig.near.session();
+        client.must(&["SELECT", "1"]);
+        assert_eq!(version("k", &client.must(&["GET", "k"])), Ok(1));
+        assert_eq!(rig.near.hits(), hits + 1);
+        assert!(!rig.relay.sent(mark, |_| true), "no marker and no read");
+    }
+}

@@ -25,7 +25,7 @@ const fn case(rule: Rule, promise: Promise, name: &'static str, run: fn(&Rig) ->
     }
 }
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
     case(
         Rule::FillInReader,
         Promise::BoundedStaleness,
@@ -55,6 +55,12 @@ const CASES: [Case; 26] = [
         Promise::MonotonicKeys,
         "AUTH",
         s::change_of_lane,
+    ),
+    case(
+        Rule::Fence,
+        Promise::MonotonicKeys,
+        "AUTH behind a hit",
+        s::change_of_lane_behind_a_hit,
     ),
     case(
         Rule::InFlight,

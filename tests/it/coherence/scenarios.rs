@@ -387,6 +387,23 @@ pub fn change_of_lane(rig: &Rig) -> Checked {
     rig.racing_check(&mut session, "k", Promise::MonotonicKeys, 2)
 }
 
+/// The same where the session was answered from L1 alone before it changes.
+pub fn change_of_lane_behind_a_hit(rig: &Rig) -> Checked {
+    rig.put("k", 1);
+    let mut other = other_user(rig);
+    rig.hit(&mut other, "k");
+    let mut session = rig.near.session();
+    rig.relay.hold_only(1);
+    rig.put("k", 2);
+    rig.held_push();
+    rig.hit(&mut rig.session(), "k");
+    let hits = rig.near.hits();
+    assert_eq!(version("k", &session.call(&["GET", "k"])), Ok(2));
+    assert_eq!(rig.near.hits(), hits + 1, "nothing but a hit");
+    session.must(&["AUTH", "amy", "secret"]);
+    rig.racing_check(&mut session, "k", Promise::MonotonicKeys, 2)
+}
+
 /// L1 has one key of an MGET; both are written by one MSET before the other is read.
 pub fn hit_falls_while_missing_keys_come(rig: &Rig) -> Checked {
     rig.warm("x");
