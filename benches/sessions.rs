@@ -2,6 +2,10 @@
 //! workers, while another client of the upstream writes, so that pushes come to the first worker for entries that the
 //! others read. Prints Markdown behind criterion's own figures.
 //!
+//! What is compared has keys of its own, of which only the ones being read are written: the lanes of the others are quiet.
+//! All sessions of a run take from one stock of pipelines, as the clients of redis-benchmark do, so that no worker is idle
+//! before the end.
+//!
 //! ```text
 //! cargo bench --bench sessions -- [--noplot]
 //! ```
@@ -17,7 +21,7 @@ mod support;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
@@ -37,21 +41,22 @@ use tokio::sync::oneshot;
 const KEYS: usize = 100_000;
 const DEPTH: usize = 16;
 const SESSIONS: usize = 50;
-/// Pipelines that each session takes in one iteration.
+/// Pipelines for each session in one iteration; it takes so many at a time.
 const PIPELINES: usize = 4;
 const REPLY: usize = "$100\r\n".len() + 100 + 2;
 /// Writes by somebody else.
 const WRITES_A_SECOND: u64 = 1000;
 const ROUNDS: usize = 9;
 /// Iterations of a round.
-const ITERATIONS: u64 = 400;
+const ITERATIONS: u64 = 2000;
 
-fn key(n: usize) -> String {
-    format!("key:{n:012}")
+/// One of those that `case` reads.
+fn key(case: usize, n: usize) -> String {
+    format!("key:{case}:{n:010}")
 }
 
 /// All keys in some order, as pipelines of GETs.
-fn pipelines() -> Vec<Vec<u8>> {
+fn pipelines(case: usize) -> Vec<Vec<u8>> {
     let mut keys: Vec<usize> = (0..KEYS).collect();
     let mut rng = Rng::new(1);
     for n in (1..KEYS).rev() {
@@ -60,7 +65,7 @@ fn pipelines() -> Vec<Vec<u8>> {
     let encode = |keys: &[usize]| {
         let mut pipeline = Vec::new();
         for &n in keys {
-            resp::encode(&mut pipeline, &["GET", &key(n)]);
+            resp::encode(&mut pipeline, &["GET", &key(case, n)]);
         }
         pipeline
     };
@@ -71,6 +76,9 @@ fn pipelines() -> Vec<Vec<u8>> {
 struct Stream {
     pipelines: Arc<Vec<Vec<u8>>>,
     next: usize,
+    /// Pipelines that nobody has taken yet.
+    stock: Arc<AtomicUsize>,
+    /// Those that this one has taken and not sent.
     left: usize,
     /// Bytes of replies that are to come.
     awaited: usize,
@@ -86,6 +94,11 @@ impl AsyncRead for Stream {
         if self.awaited > 0 {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
+        }
+        if self.left == 0 {
+            let take = |stock: usize| Some(stock.saturating_sub(PIPELINES));
+            let stock = self.stock.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+            self.left = stock.unwrap_or_default().min(PIPELINES);
         }
         // At the end there is nothing to be read, which closes the connection.
         if self.left > 0 {
@@ -174,6 +187,8 @@ impl Drop for Worker {
 
 /// Writes one key after another, straight to the server, until it is dropped.
 struct Writer {
+    /// Whose keys.
+    case: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -182,20 +197,28 @@ impl Writer {
     fn start(server: &RedisServer) -> Self {
         let stop: Arc<AtomicBool> = Arc::default();
         let stopped = Arc::clone(&stop);
+        let case: Arc<AtomicUsize> = Arc::default();
+        let written = Arc::clone(&case);
         let mut client = server.client();
         let thread = thread::spawn(move || {
             let value = "w".repeat(100);
             let mut rng = Rng::new(2);
             let pause = Duration::from_micros(1_000_000 / WRITES_A_SECOND);
             while !stopped.load(Ordering::Relaxed) {
-                client.must(&["SET", &key(rng.below(KEYS)), &value]);
+                let case = written.load(Ordering::Relaxed);
+                client.must(&["SET", &key(case, rng.below(KEYS)), &value]);
                 thread::sleep(pause);
             }
         });
         Self {
+            case,
             stop,
             thread: Some(thread),
         }
+    }
+
+    fn write(&self, case: usize) {
+        self.case.store(case, Ordering::Relaxed);
     }
 }
 
@@ -224,7 +247,7 @@ struct Bench {
 
 impl Bench {
     /// With so many workers on an L1 that is made for `shared` of them.
-    fn new(server: &RedisServer, workers: usize, shared: usize) -> Self {
+    fn new(server: &RedisServer, case: usize, workers: usize, shared: usize) -> Self {
         let workers: Vec<_> = (0..workers).map(|_| Worker::start()).collect();
         let settings = Settings {
             admit: Admit::Always,
@@ -235,7 +258,7 @@ impl Bench {
         let bench = Self {
             inside: Arc::new(inside),
             workers,
-            pipelines: Arc::new(pipelines()),
+            pipelines: Arc::new(pipelines(case)),
         };
         // All keys twice: the first time they are filled.
         let all = (bench.pipelines.len() * 2).div_ceil(SESSIONS * PIPELINES) as u64;
@@ -248,9 +271,10 @@ impl Bench {
         bench
     }
 
-    /// Every session takes so many times [`PIPELINES`].
+    /// The sessions take so many times [`PIPELINES`] for each of them.
     fn run(&self, iterations: u64) -> Took {
-        let left = PIPELINES * usize::try_from(iterations).expect("64 bits");
+        let stock = SESSIONS * PIPELINES * usize::try_from(iterations).expect("64 bits");
+        let stock = Arc::new(AtomicUsize::new(stock));
         let cpu = || self.workers.iter().map(Worker::cpu).sum::<Duration>();
         let (before, start) = (cpu(), Instant::now());
         let (ended, end) = mpsc::channel();
@@ -258,7 +282,8 @@ impl Bench {
             let stream = Stream {
                 pipelines: Arc::clone(&self.pipelines),
                 next: n * (self.pipelines.len() / SESSIONS),
-                left,
+                stock: Arc::clone(&stock),
+                left: 0,
                 awaited: 0,
                 reader: None,
             };
@@ -292,12 +317,18 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn main() {
     let server = RedisServer::start(&[]);
     let mut direct = server.client();
-    for n in 0..KEYS {
-        direct.must(&["SET", &key(n), &"v".repeat(100)]);
-    }
-    let cases = [("1", 1, 1), ("1, L1 made for 2", 1, 2), ("2", 2, 2)];
-    let benches = cases.map(|(_, workers, shared)| Bench::new(&server, workers, shared));
-    let _writer = Writer::start(&server);
+    let cases = [(0, "1", 1, 1), (1, "1, L1 made for 2", 1, 2), (2, "2", 2, 2)];
+    let benches = cases.map(|(case, _, workers, shared)| {
+        let words: Vec<_> = (0..KEYS).map(|n| key(case, n)).collect();
+        let value = "v".repeat(100);
+        for keys in words.chunks(1000) {
+            let pairs = keys.iter().flat_map(|key| [key.as_str(), &value]);
+            let mset: Vec<_> = std::iter::once("MSET").chain(pairs).collect();
+            direct.must(&mset);
+        }
+        Bench::new(&server, case, workers, shared)
+    });
+    let writer = Writer::start(&server);
 
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
@@ -306,7 +337,8 @@ fn main() {
         .configure_from_args();
     let mut group = criterion.benchmark_group("hits, -P 16");
     group.throughput(Throughput::Elements(requests()));
-    for ((name, ..), bench) in cases.iter().zip(&benches) {
+    for ((case, name, ..), bench) in cases.iter().zip(&benches) {
+        writer.write(*case);
         group.bench_function(format!("workers: {name}"), |bencher| {
             bencher.iter_custom(|iterations| bench.run(iterations).time);
         });
@@ -318,6 +350,7 @@ fn main() {
         // Each comes first once in a while.
         for n in 0..benches.len() {
             let at = (n + round) % benches.len();
+            writer.write(at);
             rounds[at].push(benches[at].run(ITERATIONS));
         }
     }
@@ -338,7 +371,7 @@ fn main() {
             .map(|took| took.cpu.as_secs_f64() / requests * 1e6);
         median(costs.collect())
     });
-    for (n, (name, ..)) in cases.iter().enumerate() {
+    for (n, (_, name, ..)) in cases.iter().enumerate() {
         println!(
             "| {name} | {:.0} | {:.2} | {:.3} | {:.2} |",
             speeds[n],

@@ -235,7 +235,7 @@ impl Running {
     pub fn hits(&self) -> u64 {
         self.l1
             .keyspaces()
-            .total(|one| one.hits.load(Ordering::Relaxed))
+            .total(|one| one.hits.get())
     }
 
     /// Reads served stale so far.

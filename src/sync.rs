@@ -3,4 +3,4 @@
 
 pub use std::sync::atomic;
 
-pub use parking_lot::{Mutex, MutexGuard};
+pub use parking_lot::{Mutex, MutexGuard, RwLock};

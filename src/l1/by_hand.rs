@@ -69,8 +69,8 @@ fn slot(n: u64) -> usize {
 /// How far a walk over all entries has come.
 #[derive(Debug, Default)]
 pub struct Walk {
-    shard: usize,
     slot: usize,
+    done: bool,
 }
 
 /// What an entry answers.
@@ -93,12 +93,12 @@ impl L1 {
     /// Drops everything by hand, and refuses what was sent before. The entries that went.
     pub fn clear_by_hand(&self) -> u64 {
         self.refuse_sent();
-        let mut dropped = 0;
-        for shard in &self.shards {
-            let mut shard = shard.lock();
-            dropped += shard.len() as u64;
-            shard.clear();
-        }
+        let dropped = {
+            let mut table = self.table.write();
+            let held = table.len() as u64;
+            table.clear();
+            held
+        };
         self.generations.drop_all();
         self.dropped_by_hand(dropped);
         dropped
@@ -115,9 +115,9 @@ impl L1 {
     pub fn drop_named(&self, key: &[u8]) -> u64 {
         let hash = self.hash(key);
         let dropped = {
-            let mut shard = self.shard(hash).lock();
+            let mut table = self.table.write();
             self.generations.drop_key(hash);
-            shard.remove(hash, key) as u64
+            table.remove(hash, key) as u64
         };
         self.dropped_by_hand(dropped);
         dropped
@@ -131,14 +131,12 @@ impl L1 {
     /// What the next few entries answer; `None` at the end. Whatever was put in before the walk began, and is still
     /// held, is among it: an entry keeps its slot.
     pub fn walk(&self, walk: &mut Walk) -> Option<Vec<Known>> {
-        let shard = self.shards.get(walk.shard)?.lock();
-        let (known, end) = shard.slots(walk.slot, STEP);
-        drop(shard);
-        if end {
-            (walk.shard, walk.slot) = (walk.shard + 1, 0);
-        } else {
-            walk.slot += STEP;
+        if walk.done {
+            return None;
         }
+        let (known, done) = self.table.read().slots(walk.slot, STEP);
+        walk.slot += STEP;
+        walk.done = done;
         Some(known)
     }
 }

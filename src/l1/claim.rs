@@ -32,8 +32,8 @@ impl L1 {
         let epoch = self.epoch.load(Ordering::Acquire);
         let keys = keys.iter().map(|&key| (key, self.generations.of(key)));
         let keys = keys.collect();
-        let shard = self.shard(read.key).lock();
-        let entry = shard.peek(space.id, read, now, &self.generations)?;
+        let table = self.table.read();
+        let entry = table.peek(space.id, read, now, &self.generations)?;
         Some(Claim {
             reply: entry.reply().to_vec(),
             until: entry.deadline(),

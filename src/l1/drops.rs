@@ -9,24 +9,37 @@ impl L1 {
     /// A write of `key` is about to be sent: drops its entry and refuses fills until [`Self::end_write`].
     pub fn begin_write(&self, hash: u64, key: &[u8]) {
         self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.shard(hash).lock();
-        shard.begin_write(hash);
+        self.in_flight.begin(hash);
+        // Most writes are of keys that are not held, and keep nobody waiting.
+        let table = self.table.read();
+        if !table.concerns(hash, key) {
+            self.generations.drop_key(hash);
+            return;
+        }
+        drop(table);
+        let mut table = self.table.write();
         self.generations.drop_key(hash);
-        shard.remove(hash, key);
+        table.remove(hash, key);
     }
 
     /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
     pub fn begin_write_of(&self, hash: u64) {
         self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.shard(hash).lock();
-        shard.begin_write(hash);
+        self.in_flight.begin(hash);
+        let table = self.table.read();
+        if !table.concerns_hash(hash) {
+            self.generations.drop_key(hash);
+            return;
+        }
+        drop(table);
+        let mut table = self.table.write();
         self.generations.drop_key(hash);
-        shard.remove_hash(hash);
+        table.remove_hash(hash);
     }
 
     /// L1 is known to have seen the write that began with the key of this hash.
     pub fn end_write(&self, hash: u64) {
-        self.shard(hash).lock().end_write(hash);
+        self.in_flight.end(hash);
     }
 
     /// A write that may change any key is about to be sent down a lane: drops everything and refuses fills until
@@ -47,9 +60,9 @@ impl L1 {
         self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
         {
             // Both under the lock: who finds the key held has the count that its drop moves on.
-            let mut shard = self.shard(hash).lock();
+            let mut table = self.table.write();
             self.generations.drop_key(hash);
-            shard.remove(hash, key);
+            table.remove(hash, key);
         }
         // Not before it is gone: who takes the count first and then finds the key held learns of this push by it.
         space.note_push(hash);
@@ -65,9 +78,7 @@ impl L1 {
     /// Drops everything.
     pub fn clear(&self) {
         self.counters.clears.fetch_add(1, Ordering::Relaxed);
-        for shard in &self.shards {
-            shard.lock().clear();
-        }
+        self.table.write().clear();
         self.generations.drop_all();
         self.moved_on();
     }
@@ -129,9 +140,7 @@ impl L1 {
 
     /// Drops what is in `space`.
     pub fn clear_space(&self, space: &Space) {
-        for shard in &self.shards {
-            shard.lock().remove_space(space.id);
-        }
+        self.table.write().remove_space(space.id);
         self.generations.drop_all();
         self.moved_on();
         self.counters.clears.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! An entry: a reply with what it answers, in one allocation, and what a look-up has to know of it in half a cache line.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use super::by_hand::Known;
 use super::families::Families;
 use super::generations::Generations;
@@ -32,8 +34,8 @@ pub struct Entry {
 const _: () = assert!(std::mem::size_of::<Option<Entry>>() == 32);
 
 /// What else there is to know of an entry, in bits.
-#[derive(Debug, Clone, Copy, Default)]
-struct Traits(u8);
+#[derive(Debug, Default)]
+struct Traits(AtomicU8);
 
 impl Traits {
     /// The hits since its fill, up to this many.
@@ -47,18 +49,20 @@ impl Traits {
     /// It was read since the upstream last heard of that.
     const READ: u8 = 64;
 
-    fn has(self, bits: u8) -> bool {
-        self.0 & bits != 0
+    fn has(&self, bits: u8) -> bool {
+        self.0.load(Relaxed) & bits != 0
     }
 
     /// Most hits change nothing any more, and then nothing is written.
-    fn hit(&mut self) {
+    fn hit(&self) {
         let full = Self::READ | Self::HITS;
-        if self.0 & full != full {
-            self.0 |= Self::READ;
-            if self.0 & Self::HITS != Self::HITS {
-                self.0 += 1;
+        let mut bits = self.0.load(Relaxed);
+        if bits & full != full {
+            bits |= Self::READ;
+            if bits & Self::HITS != Self::HITS {
+                bits += 1;
             }
+            self.0.store(bits, Relaxed);
         }
     }
 }
@@ -89,7 +93,7 @@ impl New<'_> {
         let mut data = Vec::with_capacity(if joint > 0 { room } else { room - 2 });
         self.read.ident.write(&mut data);
         if joint > 0 {
-            traits.0 |= Traits::JOINT;
+            *traits.0.get_mut() |= Traits::JOINT;
             data.extend_from_slice(&joint.to_le_bytes());
             for (hash, generation) in self.joint {
                 data.extend_from_slice(&hash.to_le_bytes());
@@ -98,10 +102,10 @@ impl New<'_> {
         }
         data.extend_from_slice(self.reply);
         if let Ident::Reply { .. } = self.read.ident {
-            traits.0 |= Traits::REPLY;
+            *traits.0.get_mut() |= Traits::REPLY;
         }
         if self.same_in_both {
-            traits.0 |= Traits::SAME;
+            *traits.0.get_mut() |= Traits::SAME;
         }
         Some(Entry {
             data: data.into_boxed_slice(),
@@ -148,20 +152,20 @@ impl Entry {
 
     /// It was read.
     #[inline]
-    pub fn hit(&mut self) {
+    pub fn hit(&self) {
         self.mark.hit();
         self.traits.hit();
     }
 
     /// The hits since its fill, as far as they are counted.
     pub fn hits(&self) -> u8 {
-        self.traits.0 & Traits::HITS
+        self.traits.0.load(Relaxed) & Traits::HITS
     }
 
     /// Whether it was read since this was last asked.
     pub fn take_read(&mut self) -> bool {
         let read = self.traits.has(Traits::READ);
-        self.traits.0 &= !Traits::READ;
+        *self.traits.0.get_mut() &= !Traits::READ;
         read
     }
 

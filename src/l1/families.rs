@@ -1,5 +1,5 @@
-//! Which replies hang on a key: what is dropped with it beside its value. A list through the slots of a shard for each
-//! key that has any; nothing at all where only values are held.
+//! Which replies hang on a key: what is dropped with it beside its value. A list through the table's slots for each key
+//! that has any; nothing at all where only values are held.
 
 use hashbrown::HashTable;
 
@@ -22,7 +22,7 @@ struct Family {
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    /// By the numbers of the shard's slots.
+    /// By the numbers of the table's slots.
     kin: Vec<Kin>,
     heads: HashTable<Family>,
 }

@@ -81,24 +81,21 @@ impl L1 {
         let joint: Vec<(u64, u32)> = others
             .map(|&hash| (hash, self.generations.of_key(hash)))
             .collect();
-        let in_flight = |hash: u64| {
-            self.shard(hash).lock().write_in_flight(hash) && !self.knocked_out(Rule::InFlight)
-        };
+        let in_flight =
+            |hash: u64| self.in_flight.has(hash) && !self.knocked_out(Rule::InFlight);
         if joint.iter().any(|&(hash, _)| in_flight(hash)) {
             return Err(Refusal::Written);
         }
         let same_in_both = is_same_in_both(fill.reply, fill.shape);
-        let mut shard = self.shard(first).lock();
-        // Under the lock: a drop of everything raises the epoch first and then comes through each shard.
+        let mut table = self.table.write();
+        // Under the lock: a drop of everything raises the epoch first and then takes the lock.
         if fill.epoch.all != self.epoch.load(Ordering::Acquire) {
             return Err(Refusal::Pushed);
         }
         if self.by_hand.named_since(fill.epoch.by_hand, fill.keys) {
             return Err(Refusal::ByHand);
         }
-        if self.barred.load(Ordering::Acquire) > 0
-            || shard.write_in_flight(first) && !self.knocked_out(Rule::InFlight)
-        {
+        if self.barred.load(Ordering::Acquire) > 0 || in_flight(first) {
             return Err(Refusal::Written);
         }
         if let End::Held(held) = fill.end
@@ -116,8 +113,8 @@ impl L1 {
             deadline,
             keyspace: fill.keyspace,
         };
-        let evicted = shard.insert(&new).ok_or(Refusal::Large)?;
-        drop(shard);
+        let evicted = table.insert(&new).ok_or(Refusal::Large)?;
+        drop(table);
         self.counters
             .evictions
             .fetch_add(evicted, Ordering::Relaxed);

@@ -4,16 +4,20 @@
 //! 2005): so many keys are counted; a key that is not among them takes the place of the one that was counted least, with
 //! that one's count for its own and for what it may be too high by. So no key's count is too low, and a key that was
 //! noted more often than all notes by [`COUNTED`] is always among them. Two sketches take turns, so that what was hot an
-//! hour ago is forgotten.
+//! hour ago is forgotten. Where several threads read, each has two of its own, and who asks adds them up: what one of them
+//! does not count may have been noted there as often as what it has counted least, and that goes into the bound.
 //!
 //! Reads are drawn at random distances, not every so many: a client that reads its keys in a fixed round would else
 //! show one of them alone.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
 use crate::sync::Mutex;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+
+use super::parts::{self, Apart, PARTS};
 
 /// Keys that a sketch counts.
 pub const COUNTED: usize = 256;
@@ -111,6 +115,10 @@ struct Sketch {
     places: HashTable<u32>,
     /// Keys of counts that are gone, for their memory.
     spare: Vec<Vec<u8>>,
+    /// None is counted less, once all are taken.
+    least: u64,
+    /// Where the search for one that is goes on.
+    hand: usize,
     hasher: RandomState,
 }
 
@@ -145,10 +153,9 @@ impl Sketch {
         self.places.insert_unique(hasher.hash_one(key), at, hash);
     }
 
+    /// Has `key` counted in the place of one that was counted least.
     fn replace_least(&mut self, key: &[u8]) -> usize {
-        let counts = self.counts.iter().enumerate();
-        let least = counts.min_by_key(|(_, count)| count.noted);
-        let at = least.map_or(0, |(at, _)| at);
+        let at = self.find_least();
         let count = &mut self.counts[at];
         let hash = self.hasher.hash_one(count.key.as_slice());
         let is_it = |&place: &u32| place as usize == at;
@@ -162,9 +169,25 @@ impl Sketch {
         at
     }
 
+    /// Counts only grow: what is behind the hand is above the least already. So the hand goes round once for each step that
+    /// the least takes, not for each key.
+    fn find_least(&mut self) -> usize {
+        loop {
+            let rest = &self.counts[self.hand..];
+            if let Some(on) = rest.iter().position(|count| count.noted <= self.least) {
+                self.hand += on;
+                return self.hand;
+            }
+            let noted = self.counts.iter().map(|count| count.noted);
+            self.least = noted.min().unwrap_or_default();
+            self.hand = 0;
+        }
+    }
+
     /// Forgets all keys and keeps their memory.
     fn clear(&mut self) {
         self.places.clear();
+        (self.least, self.hand) = (0, 0);
         self.spare
             .extend(self.counts.drain(..).map(|count| count.key));
     }
@@ -176,14 +199,6 @@ impl Sketch {
         }
         let noted = self.counts.iter().map(|count| count.noted);
         noted.min().unwrap_or_default()
-    }
-
-    /// At most so often noted, and by how much that may be too high.
-    fn of(&self, key: &[u8]) -> (u64, u64) {
-        match self.place(key) {
-            Some(at) => (self.counts[at].noted, self.counts[at].over),
-            None => (self.least(), self.least()),
-        }
     }
 }
 
@@ -211,18 +226,27 @@ impl Windows {
 }
 
 /// See the module's header.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HotKeys {
-    windows: Mutex<Windows>,
+    parts: Box<[Apart<Mutex<Windows>>]>,
 }
 
 impl HotKeys {
+    /// For so many threads.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        let parts = if threads > 1 { PARTS } else { 1 };
+        Self {
+            parts: (0..parts).map(|_| Apart::default()).collect(),
+        }
+    }
+
     /// Notes a read that was drawn, at `now` in milliseconds.
     pub fn note(&self, key: &[u8], now: u64) {
         if key.len() > LONGEST {
             return;
         }
-        let mut windows = self.windows.lock();
+        let mut windows = self.parts[parts::own(self.parts.len())].0.lock();
         windows.turn(now);
         windows.current.note(key);
     }
@@ -230,29 +254,30 @@ impl HotKeys {
     /// The `n` keys that were read most, the most first.
     #[must_use]
     pub fn hottest(&self, n: usize, now: u64) -> Vec<HotKey> {
-        let mut windows = self.windows.lock();
-        windows.turn(now);
-        let Windows {
-            current, previous, ..
-        } = &*windows;
-        let only_before = previous
-            .counts
+        let mut parts: Vec<_> = self.parts.iter().map(|part| part.0.lock()).collect();
+        for windows in &mut parts {
+            windows.turn(now);
+        }
+        let sketches = parts
             .iter()
-            .filter(|count| current.place(&count.key).is_none());
-        let mut hot: Vec<HotKey> = current
-            .counts
-            .iter()
-            .chain(only_before)
-            .map(|count| {
-                let (now, before) = (current.of(&count.key), previous.of(&count.key));
-                HotKey {
-                    key: count.key.clone(),
-                    noted: now.0 + before.0,
-                    over: now.1 + before.1,
-                }
-            })
-            .collect();
-        drop(windows);
+            .flat_map(|part| [&part.current, &part.previous]);
+        let sketches: Vec<_> = sketches.map(|sketch| (sketch, sketch.least())).collect();
+        let counts = sketches.iter().flat_map(|(sketch, _)| &sketch.counts);
+        let keys: BTreeSet<&[u8]> = counts.map(|count| count.key.as_slice()).collect();
+        let told = |key: &[u8]| {
+            let each = sketches.iter().map(|(sketch, least)| {
+                let counted = sketch.place(key).map(|at| &sketch.counts[at]);
+                counted.map_or((*least, *least), |count| (count.noted, count.over))
+            });
+            let (noted, over) = each.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+            HotKey {
+                key: key.to_vec(),
+                noted,
+                over,
+            }
+        };
+        let mut hot: Vec<HotKey> = keys.into_iter().map(told).collect();
+        drop(parts);
         hot.sort_by(|a, b| b.noted.cmp(&a.noted).then_with(|| a.key.cmp(&b.key)));
         hot.truncate(n);
         hot
@@ -277,7 +302,7 @@ mod tests {
             keys in proptest::collection::vec((0..40u32, 0..2000u32, any::<bool>()), 1..4000),
             turn in 0..4000usize,
         ) {
-            let hot = HotKeys::default();
+            let hot = HotKeys::new(1);
             let mut exact: HashMap<Vec<u8>, u64> = HashMap::new();
             for (at, (few, many, often)) in keys.iter().enumerate() {
                 let key = if *often { format!("few:{few}") } else { format!("many:{many}") };
@@ -300,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_was_hot_is_forgotten() {
-        let hot = HotKeys::default();
+        let hot = HotKeys::new(1);
         let told = |now| hot.hottest(9, now).len();
         hot.note(b"a", 0);
         assert_eq!((told(0), told(WINDOW), told(2 * WINDOW)), (1, 1, 0));

@@ -3,6 +3,7 @@
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::glob;
+use super::parts::Sum;
 use super::settings::{Keyspace, Settings, WritePolicy};
 
 /// The most that can be named.
@@ -120,7 +121,7 @@ impl Missed {
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Reads answered from memory.
-    pub hits: AtomicU64,
+    pub hits: Sum,
     /// Cacheable reads that were not, by [`Missed`]; they went upstream unless they are `shared`.
     pub missed: [AtomicU64; Missed::ALL.len()],
     /// Those of the misses that shared another session's read.
@@ -128,7 +129,7 @@ pub struct Counters {
     /// Null replies of the upstream to cacheable reads.
     pub absent: AtomicU64,
     /// Write commands sent upstream, by their first key.
-    pub writes: AtomicU64,
+    pub writes: Sum,
     /// Reads answered with what was held when the upstream was lost; not among the hits.
     pub stale: AtomicU64,
     /// Replies put in.
@@ -253,10 +254,10 @@ impl Keyspaces {
     pub fn count(&self, number: u8, hits: u64, writes: u64) {
         let counters = self.counters(number);
         if writes > 0 {
-            counters.writes.fetch_add(writes, Ordering::Relaxed);
+            counters.writes.add(writes);
         }
         if hits > 0 {
-            counters.hits.fetch_add(hits, Ordering::Relaxed);
+            counters.hits.add(hits);
         }
     }
 

@@ -1,7 +1,5 @@
-//! Look-ups of several values at once, for the GETs of a pipeline: each lock is taken once for all that is behind it, and
-//! what they read is on its way from memory together.
-
-use std::cell::RefCell;
+//! Look-ups of several values at once, for the GETs of a pipeline: the lock is taken once for all of them, and what they
+//! read is on its way from memory together.
 
 use super::entry::Entry;
 use super::store::{AHEAD, L1, downgrade};
@@ -10,11 +8,6 @@ use crate::resp::downgrade::Shape;
 
 /// Longer replies are looked up one by one, so that not too many of them are made at a time.
 const LARGEST: usize = 256 * 1024;
-
-thread_local! {
-    /// Replies, shard by shard.
-    static REPLIES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 fn append(entry: &Entry, resp2: bool, out: &mut Vec<u8>) {
     if resp2 && !entry.is_same_in_both() {
@@ -37,92 +30,39 @@ impl L1 {
         keyspaces: &'a mut [u8; AHEAD],
     ) -> &'a [u8] {
         let reads = &reads[..reads.len().min(AHEAD)];
-        let found = if let [shard] = &*self.shards {
-            let mut shard = shard.lock();
-            let mut hashes = [0; AHEAD];
-            for (hash, read) in hashes.iter_mut().zip(reads) {
-                *hash = read.hash;
-            }
-            shard.warm(&hashes[..reads.len()], &mut [None; AHEAD]);
-            let most = out.len() + LARGEST;
-            let mut found = 0;
-            while found < reads.len()
-                && out.len() < most
-                && let Some(entry) = shard.hit(space.id, &reads[found], now)
-            {
-                append(entry, resp2, out);
-                keyspaces[found] = entry.keyspace();
-                found += 1;
-            }
-            found
-        } else {
-            self.hits_by_shard(space, reads, now, resp2, out, keyspaces)
-        };
+        let mut hashes = [0; AHEAD];
+        for (hash, read) in hashes.iter_mut().zip(reads) {
+            *hash = read.hash;
+        }
+        let most = out.len() + LARGEST;
+        let (mut found, mut sampled) = (0, false);
+        let table = self.table.read();
+        table.warm(&hashes[..reads.len()], &mut [None; AHEAD]);
+        while found < reads.len()
+            && out.len() < most
+            && let Some(entry) = table.hit(space.id, &reads[found], now)
+        {
+            append(entry, resp2, out);
+            keyspaces[found] = entry.keyspace();
+            sampled |= table.samples(reads[found].hash);
+            found += 1;
+        }
+        drop(table);
+        if sampled {
+            self.sampled_reads(space, &reads[..found]);
+        }
         &keyspaces[..found]
     }
 
-    /// The same where there are several shards. They are not looked up in their order, so all are given up if something
-    /// was dropped meanwhile: what came first may be what was looked up last.
-    fn hits_by_shard(
-        &self,
-        space: &Space,
-        reads: &[Read<'_>],
-        now: u64,
-        resp2: bool,
-        out: &mut Vec<u8>,
-        keyspaces: &mut [u8; AHEAD],
-    ) -> usize {
-        REPLIES.with_borrow_mut(|replies| {
-            replies.clear();
-            let drops = self.drops();
-            let mut found = reads.len();
-            let mut shards = [0; AHEAD];
-            for (shard, read) in shards.iter_mut().zip(reads) {
-                *shard = self.shard_of(read.key);
+    /// Tells the policy of those that it samples.
+    #[cold]
+    fn sampled_reads(&self, space: &Space, reads: &[Read<'_>]) {
+        let mut table = self.table.write();
+        for read in reads {
+            if table.samples(read.hash) {
+                table.sampled_read(space.id, read);
             }
-            let (mut starts, mut ends) = ([0; AHEAD], [0; AHEAD]);
-            let (mut places, mut hashes) = ([0; AHEAD], [0; AHEAD]);
-            let mut left: u32 = (1 << reads.len()) - 1;
-            while left != 0 {
-                let number = shards[left.trailing_zeros() as usize];
-                let mut count = 0;
-                let mut rest = left;
-                while rest != 0 {
-                    let at = rest.trailing_zeros() as usize;
-                    rest &= rest - 1;
-                    places[count] = at;
-                    hashes[count] = reads[at].hash;
-                    let here = shards[at] == number;
-                    count += usize::from(here);
-                    left &= !(u32::from(here) << at);
-                }
-                let mut shard = self.shards[number].lock();
-                shard.warm(&hashes[..count], &mut [None; AHEAD]);
-                for &at in &places[..count] {
-                    let Some(entry) = shard.hit(space.id, &reads[at], now) else {
-                        found = found.min(at);
-                        break;
-                    };
-                    starts[at] = replies.len();
-                    append(entry, resp2, replies);
-                    ends[at] = replies.len();
-                    keyspaces[at] = entry.keyspace();
-                }
-                drop(shard);
-                // What comes behind a miss is not answered now.
-                left &= (1 << found) - 1;
-                if replies.len() >= LARGEST {
-                    return 0;
-                }
-            }
-            if self.drops() != drops {
-                return 0;
-            }
-            for (&start, &end) in starts.iter().zip(&ends).take(found) {
-                out.extend_from_slice(&replies[start..end]);
-            }
-            found
-        })
+        }
     }
 }
 
@@ -155,15 +95,14 @@ mod tests {
         assert!(l1.fill(space, &fill));
     }
 
-    /// As one after the other, up to the first that misses: in one shard and in several, in both protocols, with nils, long
-    /// replies and entries that have ended.
+    /// As one after the other, up to the first that misses: for one worker and for several, in both protocols, with nils,
+    /// long replies and entries that have ended.
     #[test]
     fn finds_what_single_look_ups_find() {
         let keys = keys();
         for (workers, missing, resp2) in (0..2 * 18 * 2).map(|n| (1 + n % 2, n / 4, n / 2 % 2 == 0))
         {
             let l1 = L1::new(Settings::default(), workers);
-            assert_eq!(l1.shards.len() > 1, workers > 1);
             let space = l1.add_space();
             for (n, key) in keys.iter().enumerate().filter(|&(n, _)| n != missing) {
                 let long = format!("$9000\r\n{n:09000}\r\n").into_bytes();

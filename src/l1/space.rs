@@ -113,8 +113,12 @@ impl Space {
 
     /// Hits were served.
     pub fn note_use(&self) {
-        self.used.store(true, Ordering::Relaxed);
-        self.served.store(true, Ordering::Relaxed);
+        // Most often they are set, and then the line stays clean.
+        for noted in [&self.used, &self.served] {
+            if !noted.load(Ordering::Relaxed) {
+                noted.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Whether hits were served since the last call.

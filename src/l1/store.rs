@@ -4,7 +4,7 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::cell::RefCell;
 use std::hash::BuildHasher;
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, RwLock};
 use foldhash::fast::RandomState;
 
 use super::by_hand::Log;
@@ -12,12 +12,13 @@ use super::entry::{ENTRY_OVERHEAD, Entry};
 use super::fill::Held;
 use super::generations::{Generation, Generations};
 use super::hot::HotKeys;
+use super::in_flight::InFlight;
 use super::keyspace::{Keyspaces, Missed};
 use super::modes::Modes;
 use super::read::{Ident, Read};
 use super::settings::{Admit, Keyspace, Mode, Settings};
-use super::shard::{Kept, Shard};
 use super::spaces::Spaces;
+use super::table::{Kept, Table};
 use super::{Rule, RuleSet, Space};
 use crate::resp::downgrade::{Downgrade, Shape};
 use crate::resp::frame::FrameWalker;
@@ -73,17 +74,11 @@ pub struct Counters {
 
 /// A place in a walk through all of L1.
 #[derive(Debug)]
-pub struct Cursor {
-    shard: Option<usize>,
-    slot: usize,
-}
+pub struct Cursor(Option<usize>);
 
 impl Default for Cursor {
     fn default() -> Self {
-        Self {
-            shard: Some(0),
-            slot: 0,
-        }
+        Self(Some(0))
     }
 }
 
@@ -91,7 +86,7 @@ impl Cursor {
     /// Whether the walk is over.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.shard.is_none()
+        self.0.is_none()
     }
 }
 
@@ -100,7 +95,10 @@ impl Cursor {
 pub struct L1 {
     settings: Settings,
     hasher: RandomState,
-    pub(super) shards: Box<[Mutex<Shard>]>,
+    pub(super) table: RwLock<Table>,
+    /// Several threads look up, so that they had better not wait for each other.
+    shared: bool,
+    pub(super) in_flight: InFlight,
     pub(super) closed: AtomicU32,
     /// Lane writes under way that may change any key.
     pub(super) barred: AtomicU32,
@@ -124,23 +122,14 @@ impl L1 {
     /// An empty store; `workers` threads will use it.
     #[must_use]
     pub fn new(settings: Settings, workers: usize) -> Self {
-        let shards = if workers <= 1 {
-            1
-        } else {
-            // Each has a policy of its own, which sees little where it holds little; and a lock of its own, which a
-            // pipeline of hits takes the less often the fewer there are.
-            let most = (2 * workers).next_power_of_two().min(16);
-            (settings.max_bytes >> 22).next_power_of_two().min(most)
-        };
-        let each = settings.max_bytes / shards;
         Self {
             keyspaces: Keyspaces::new(&settings),
             modes: Modes::new(settings.mode),
             sampled: AtomicU64::new(share(settings.sample)),
             sample: AtomicU32::new(settings.sample),
-            shards: (0..shards)
-                .map(|_| Mutex::new(Shard::new(each, settings.keyspaces.len() + 1)))
-                .collect(),
+            table: RwLock::new(Table::new(settings.max_bytes, settings.keyspaces.len() + 1)),
+            shared: workers > 1,
+            in_flight: InFlight::default(),
             settings,
             hasher: RandomState::default(),
             closed: AtomicU32::new(0),
@@ -151,7 +140,7 @@ impl L1 {
             generations: Generations::default(),
             spaces: Mutex::default(),
             counters: Counters::default(),
-            hot: HotKeys::default(),
+            hot: HotKeys::new(workers),
         }
     }
 
@@ -211,19 +200,11 @@ impl L1 {
         }
     }
 
-    /// The hash by which shards, stripes and the admission window know a key.
+    /// The hash by which the table, stripes and the admission window know a key.
     #[inline]
     #[must_use]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)
-    }
-
-    pub(super) fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        &self.shards[self.shard_of(hash)]
-    }
-
-    pub(super) fn shard_of(&self, hash: u64) -> usize {
-        usize::try_from(hash >> 20).unwrap_or_default() & (self.shards.len() - 1)
     }
 
     /// Whether hits of `space` may be served at `now`: L1 is on, not closed, and the upstream was heard from lately.
@@ -256,20 +237,50 @@ impl L1 {
         resp2: Option<Shape>,
         out: &mut Vec<u8>,
     ) -> Lookup {
-        let mut shard = self.shard(read.key).lock();
-        let entry = match shard.get(space.id, read, now, &self.generations) {
-            Ok(entry) => entry,
-            Err(why) => return Lookup::Miss(why),
-        };
-        match resp2 {
-            Some(shape) if !entry.is_same_in_both() => {
-                downgrade(entry.reply(), shape, out);
+        let append = |entry: &Entry| {
+            match resp2 {
+                Some(shape) if !entry.is_same_in_both() => {
+                    downgrade(entry.reply(), shape, out);
+                }
+                _ => out.extend_from_slice(entry.reply()),
             }
-            _ => out.extend_from_slice(entry.reply()),
+            Lookup::Hit {
+                until: entry.deadline(),
+                keyspace: entry.keyspace(),
+            }
+        };
+        let found = self.look_up(space, read, now, append);
+        found.unwrap_or_else(Lookup::Miss)
+    }
+
+    /// Gives `take` the live entry of a read, or says why there is none; the policy is told of the read.
+    #[inline]
+    fn look_up<T>(
+        &self,
+        space: &Space,
+        read: &Read<'_>,
+        now: u64,
+        take: impl FnOnce(&Entry) -> T,
+    ) -> Result<T, Missed> {
+        // A look-up changes something only where it misses, or is sampled. One thread alone need not try that first.
+        if self.shared {
+            let table = self.table.read();
+            if let Some(entry) = table.peek(space.id, read, now, &self.generations) {
+                entry.hit();
+                let sampled = table.samples(read.hash);
+                let found = take(entry);
+                drop(table);
+                if sampled {
+                    self.table.write().sampled_read(space.id, read);
+                }
+                return Ok(found);
+            }
         }
-        Lookup::Hit {
-            until: entry.deadline(),
-            keyspace: entry.keyspace(),
+        let mut table = self.table.write();
+        match table.get(space.id, read, now, &self.generations) {
+            Ok(entry) => Ok(take(entry)),
+            Err(Missed::NotHeld) if self.in_flight.has(read.key) => Err(Missed::Written),
+            Err(why) => Err(why),
         }
     }
 
@@ -277,14 +288,8 @@ impl L1 {
     #[inline]
     pub fn warm(&self, keys: &[u64]) {
         let mut slots = [None; AHEAD];
-        if let [shard] = &*self.shards {
-            for keys in keys.chunks(AHEAD) {
-                shard.lock().warm(keys, &mut slots[..keys.len()]);
-            }
-        } else {
-            for key in keys {
-                self.shard(*key).lock().warm(&[*key], &mut slots[..1]);
-            }
+        for keys in keys.chunks(AHEAD) {
+            self.table.read().warm(keys, &mut slots[..keys.len()]);
         }
     }
 
@@ -293,10 +298,7 @@ impl L1 {
     /// # Errors
     /// Why it has none.
     pub fn holds(&self, space: &Space, read: &Read<'_>, now: u64) -> Result<(), Missed> {
-        let mut shard = self.shard(read.key).lock();
-        shard
-            .get(space.id, read, now, &self.generations)
-            .map(|_| ())
+        self.look_up(space, read, now, |_| ())
     }
 
     /// Whether a read that missed should be a tracked one, by the policy of its key space; notes the read.
@@ -305,10 +307,11 @@ impl L1 {
         if self.standing_bar(space, read.key, policy).is_some() {
             return false;
         }
-        let mut shard = self.shard(read.key).lock();
-        (policy.admit == Admit::Always || shard.admits(read.hash))
-            && !shard.write_in_flight(read.key)
-            && (policy.admit == Admit::Always || shard.pays(read.key))
+        if policy.admit == Admit::Always {
+            return !self.in_flight.has(read.key);
+        }
+        let mut table = self.table.write();
+        table.admits(read.hash) && !self.in_flight.has(read.key) && table.pays(read.key)
     }
 
     /// Whether the key of this hash is in the share that is cached.
@@ -336,12 +339,11 @@ impl L1 {
     #[must_use]
     pub fn bar(&self, space: &Space, key: u64, policy: &Keyspace) -> Option<Bar> {
         self.standing_bar(space, key, policy).or_else(|| {
-            let shard = self.shard(key).lock();
-            if shard.write_in_flight(key) {
-                Some(Bar::Written)
-            } else {
-                (policy.admit != Admit::Always && shard.is_poor(key)).then_some(Bar::Poor)
+            if self.in_flight.has(key) {
+                return Some(Bar::Written);
             }
+            let poor = policy.admit != Admit::Always && self.table.read().is_poor(key);
+            poor.then_some(Bar::Poor)
         })
     }
 
@@ -354,7 +356,7 @@ impl L1 {
     /// Whether a write of the key of this hash is in flight.
     #[must_use]
     pub fn write_in_flight(&self, hash: u64) -> bool {
-        self.shard(hash).lock().write_in_flight(hash)
+        self.in_flight.has(hash)
     }
 
     /// Whether the server tracks `key` for the lane of `space` already, because something of it is held: then a plain
@@ -365,8 +367,8 @@ impl L1 {
         if space.is_frozen() {
             return None;
         }
-        let shard = self.shard(hash).lock();
-        let until = shard.known_until(space.id, hash, key, now)?;
+        let table = self.table.read();
+        let until = table.known_until(space.id, hash, key, now)?;
         let generation = self.generations.of(hash);
         Some(Held { until, generation })
     }
@@ -374,10 +376,8 @@ impl L1 {
     /// Entries and their accounted bytes.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        self.shards.iter().fold((0, 0), |(entries, bytes), shard| {
-            let shard = shard.lock();
-            (entries + shard.len(), bytes + shard.bytes())
-        })
+        let table = self.table.read();
+        (table.len(), table.bytes())
     }
 
     /// The entries of a space that were read since the last time, as the requests that they answer: of the next slots,
@@ -396,16 +396,11 @@ impl L1 {
         let mut seen = 0;
         while seen < slots
             && taken.len() < most
-            && let Some(shard) = cursor.shard.and_then(|shard| self.shards.get(shard))
+            && let Some(slot) = cursor.0
         {
             let take = |entry: &Entry| taken.push(entry.request());
-            let on = shard.lock().take_read(space.id, cursor.slot, STRETCH, take);
+            cursor.0 = self.table.write().take_read(space.id, slot, STRETCH, take);
             seen += STRETCH;
-            cursor.slot = on.unwrap_or_default();
-            if on.is_none() {
-                let next = cursor.shard.map(|shard| shard + 1);
-                cursor.shard = next.filter(|&shard| shard < self.shards.len());
-            }
         }
         taken
     }
@@ -413,27 +408,18 @@ impl L1 {
     /// What is held of each key space, by its number.
     #[must_use]
     pub fn kept(&self) -> Vec<Kept> {
-        let mut all = vec![Kept::default(); self.settings.keyspaces.len() + 1];
-        for shard in &self.shards {
-            for (all, one) in all.iter_mut().zip(shard.lock().kept()) {
-                *all = all.with(*one);
-            }
-        }
-        all
+        self.table.read().kept().to_vec()
     }
 
     /// Every live entry: what would be asked for it, as a request, and the encoded reply.
     #[must_use]
     pub fn entries(&self, now: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut all = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock();
-            let live = shard
-                .entries()
-                .filter(|entry| entry.deadline() > now && entry.is_joint_true(&self.generations));
-            all.extend(live.map(|entry| (entry.request(), entry.reply().to_vec())));
-        }
-        all
+        let table = self.table.read();
+        let live = table
+            .entries()
+            .filter(|entry| entry.deadline() > now && entry.is_joint_true(&self.generations));
+        live.map(|entry| (entry.request(), entry.reply().to_vec()))
+            .collect()
     }
 
     /// Accounted bytes beside an entry's key and reply.

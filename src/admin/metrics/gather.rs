@@ -79,11 +79,11 @@ fn keyspace(name: &str, counters: &Counters, to: &mut Families) {
         ("get", "l1", reads.all),
         ("get", "l2", reads.sent),
         ("set", "l1", read(&counters.fills)),
-        ("set", "l2", read(&counters.writes)),
+        ("set", "l2", counters.writes.get()),
     ] {
         to.count(names::CACHE_OPERATIONS, &[name, operation, level], count);
     }
-    to.count(names::HITS, &[name], read(&counters.hits));
+    to.count(names::HITS, &[name], counters.hits.get());
     to.count(names::STALE_SERVED, &[name], read(&counters.stale));
     to.count(names::FILLS, &[name], read(&counters.fills));
     for why in Missed::ALL {

@@ -25,7 +25,7 @@ impl Reads {
         let absent = counters.absent.load(Ordering::Relaxed);
         let shared = counters.shared.load(Ordering::Relaxed);
         let misses = counters.misses();
-        let hits = counters.hits.load(Ordering::Relaxed) + counters.stale.load(Ordering::Relaxed);
+        let hits = counters.hits.get() + counters.stale.load(Ordering::Relaxed);
         Self {
             hits,
             all: hits + misses,
@@ -91,7 +91,7 @@ mod tests {
         let add = |counter: &crate::sync::atomic::AtomicU64, n| {
             counter.fetch_add(n, Ordering::Relaxed);
         };
-        add(&counters.hits, 5);
+        counters.hits.add(5);
         add(&counters.stale, 2);
         add(&counters.missed[0], 3);
         add(&counters.missed[2], 1);

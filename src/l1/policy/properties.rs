@@ -70,12 +70,11 @@ impl Store {
             let slot = self.policy.evict(&mut self.owner);
             self.release(slot.expect("an entry that fits alone has room in the end"));
         }
-        let entry = (weight, Mark::default());
         let slot = self.owner.free.pop().unwrap_or_else(|| {
-            self.owner.entries.push(entry);
+            self.owner.entries.push((weight, Mark::default()));
             u32::try_from(self.owner.entries.len() - 1).unwrap()
         });
-        self.owner.entries[slot as usize] = entry;
+        self.owner.entries[slot as usize] = (weight, Mark::default());
         self.owner.live.insert(slot, (hash, weight));
         self.policy.insert(&mut self.owner, slot, hash);
     }

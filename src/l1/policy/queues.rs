@@ -5,13 +5,15 @@
 //! comes by, clears it, counts one read in the sketch, and lets the entry stay for another round. To join a ring is
 //! to stand right behind the hand, so nothing moves within it.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use super::sketch::Sketch;
 
 const NONE: u32 = u32::MAX;
 
 /// What the policy keeps within an entry, beside what a look-up reads anyway.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Mark(u8);
+#[derive(Debug, Default)]
+pub struct Mark(AtomicU8);
 
 impl Mark {
     const USED: u8 = 1;
@@ -19,16 +21,18 @@ impl Mark {
 
     /// The entry was read.
     #[inline]
-    pub fn hit(&mut self) {
+    pub fn hit(&self) {
         // Not written again where it is set, which leaves the cache line clean.
-        if self.0 & Self::USED == 0 {
-            self.0 |= Self::USED;
+        let bits = self.0.load(Relaxed);
+        if bits & Self::USED == 0 {
+            self.0.store(bits | Self::USED, Relaxed);
         }
     }
 
     fn take_used(&mut self) -> bool {
-        let used = self.0 & Self::USED != 0;
-        self.0 &= !Self::USED;
+        let bits = self.0.get_mut();
+        let used = *bits & Self::USED != 0;
+        *bits &= !Self::USED;
         used
     }
 }
@@ -229,8 +233,8 @@ impl Queues {
     fn join(&mut self, slots: &mut impl Slots, queue: Queue, slot: u32) {
         let mark = slots.mark(slot);
         match queue {
-            Queue::Window => mark.0 &= !Mark::MAIN,
-            Queue::Main => mark.0 |= Mark::MAIN,
+            Queue::Window => *mark.0.get_mut() &= !Mark::MAIN,
+            Queue::Main => *mark.0.get_mut() |= Mark::MAIN,
         }
         let weight = slots.weight(slot);
         let ring = self.ring(queue);
@@ -249,7 +253,7 @@ impl Queues {
     }
 
     fn leave(&mut self, slots: &mut impl Slots, slot: u32) {
-        let queue = if slots.mark(slot).0 & Mark::MAIN == 0 {
+        let queue = if *slots.mark(slot).0.get_mut() & Mark::MAIN == 0 {
             Queue::Window
         } else {
             Queue::Main
@@ -276,7 +280,7 @@ impl Queues {
             while at != NONE {
                 let Node { newer, .. } = self.nodes[at as usize];
                 assert_eq!(self.nodes[newer as usize].older, at);
-                assert_eq!(slots.mark(at).0 & Mark::MAIN, main);
+                assert_eq!(*slots.mark(at).0.get_mut() & Mark::MAIN, main);
                 weight += slots.weight(at);
                 all.push(at);
                 at = if newer == ring.hand { NONE } else { newer };

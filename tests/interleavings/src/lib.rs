@@ -19,7 +19,7 @@ pub mod upstream;
 pub mod sync {
     use std::fmt;
 
-    pub use shuttle::sync::MutexGuard;
+    pub use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
     pub use shuttle::sync::atomic;
 
     /// A mutex that is never poisoned.
@@ -35,6 +35,34 @@ pub mod sync {
         /// A holder has panicked.
         pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no holder panics")
+        }
+    }
+
+    /// The same for several readers or one writer.
+    #[derive(Default)]
+    pub struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub fn new(value: T) -> Self {
+            Self(shuttle::sync::RwLock::new(value))
+        }
+
+        /// # Panics
+        /// A holder has panicked.
+        pub fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().expect("no holder panics")
+        }
+
+        /// # Panics
+        /// A holder has panicked.
+        pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().expect("no holder panics")
+        }
+    }
+
+    impl<T> fmt::Debug for RwLock<T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("RwLock")
         }
     }
 

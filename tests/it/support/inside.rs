@@ -72,7 +72,7 @@ impl Inside {
     /// Reads answered from memory so far.
     pub fn hits(&self) -> u64 {
         let keyspaces = self.l1.keyspaces();
-        keyspaces.total(|one| one.hits.load(std::sync::atomic::Ordering::Relaxed))
+        keyspaces.total(|one| one.hits.get())
     }
 }
 

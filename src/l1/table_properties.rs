@@ -81,7 +81,7 @@ proptest! {
         max_bytes in 100..8000_usize,
         calls in prop::collection::vec(call(), 1..300),
     ) {
-        let mut shard = Shard::new(max_bytes, 1);
+        let mut table = Table::new(max_bytes, 1);
         let generations = Generations::default();
         let mut last = HashMap::<(u16, What), (Vec<u8>, u64)>::new();
         let mut now = 0;
@@ -90,7 +90,7 @@ proptest! {
             match call {
                 Call::Get(space, what) => {
                     let ident = bytes(what);
-                    if let Ok(entry) = shard.get(space, &read(what, &ident), now, &generations) {
+                    if let Ok(entry) = table.get(space, &read(what, &ident), now, &generations) {
                         let (reply, deadline) = &last[&(space, what)];
                         prop_assert_eq!(entry.reply(), &reply[..]);
                         prop_assert_eq!(entry.deadline(), *deadline);
@@ -103,8 +103,8 @@ proptest! {
                     reply.resize(8 + len, b'x');
                     let ident = bytes(what);
                     let read = read(what, &ident);
-                    let before = shard.len();
-                    let had = shard.find(space, &read).is_some();
+                    let before = table.len();
+                    let had = table.find(space, &read).is_some();
                     let new = New {
                         space,
                         read: &read,
@@ -115,39 +115,39 @@ proptest! {
                         keyspace: 0,
                     };
                     let fits = new.entry().unwrap().bytes() <= max_bytes;
-                    let evicted = shard.insert(&new);
+                    let evicted = table.insert(&new);
                     prop_assert_eq!(evicted.is_some(), fits);
                     prop_assert_eq!(
-                        shard.len() + usize::try_from(evicted.unwrap_or(0)).unwrap() + usize::from(had),
+                        table.len() + usize::try_from(evicted.unwrap_or(0)).unwrap() + usize::from(had),
                         before + usize::from(fits)
                     );
-                    prop_assert_eq!(shard.find(space, &read).is_some(), fits);
+                    prop_assert_eq!(table.find(space, &read).is_some(), fits);
                     last.insert((space, what), (reply, now + lives));
                 }
                 Call::Remove(key) => {
-                    shard.remove(hash(key), &bytes((key, 0)));
+                    table.remove(hash(key), &bytes((key, 0)));
                     last.retain(|&(_, (held, variant)), _| {
                         if variant == 0 { held != key } else { hash(held) != hash(key) }
                     });
                 }
                 Call::RemoveHash(key) => {
-                    shard.remove_hash(hash(key));
+                    table.remove_hash(hash(key));
                     last.retain(|&(_, (held, _)), _| hash(held) != hash(key));
                 }
                 Call::RemoveSpace(space) => {
-                    shard.remove_space(space);
+                    table.remove_space(space);
                     last.retain(|&(held, _), _| held != space);
                 }
                 Call::Clear => {
-                    shard.clear();
+                    table.clear();
                     last.clear();
                 }
                 Call::Pass(time) => now += time,
             }
-            prop_assert!(shard.bytes() <= max_bytes);
-            prop_assert_eq!(shard.bytes(), shard.entries().map(Entry::bytes).sum::<usize>());
-            prop_assert_eq!(shard.len(), shard.entries().count());
-            for entry in shard.entries() {
+            prop_assert!(table.bytes() <= max_bytes);
+            prop_assert_eq!(table.bytes(), table.entries().map(Entry::bytes).sum::<usize>());
+            prop_assert_eq!(table.len(), table.entries().count());
+            for entry in table.entries() {
                 let ident = entry.ident();
                 let ident = if entry.is_reply() { &ident["HGET".len()..] } else { ident };
                 let (key, variant) = ident.split_at(8);

@@ -1,4 +1,4 @@
-//! One shard: a hash table over a slab of entries, their eviction policy, and the counts of writes in flight.
+//! All that is held: a hash table over a slab of entries, their eviction policy, and what is known of keys that are not.
 
 use hashbrown::HashTable;
 
@@ -12,19 +12,16 @@ use super::keyspace::Missed;
 use super::policy::{Policy, Slots};
 use super::read::{Ident, Read};
 
-/// Stripes of the in-flight counts in one shard.
-const STRIPES: usize = 4096;
-
-/// See the module's header.
+/// See the module's header. The lock that it is in has a line of its own, which each look-up writes to.
 #[derive(Debug)]
-pub struct Shard {
-    table: HashTable<u32>,
+#[repr(align(128))]
+pub struct Table {
+    places: HashTable<u32>,
     slab: Slab,
     free: Vec<u32>,
     policy: Policy,
     families: Families,
     earnings: Earnings,
-    in_flight: Box<[u32]>,
     admission: Admission,
     /// What is held of each key space.
     kept: Box<[Kept]>,
@@ -50,20 +47,15 @@ impl Kept {
     }
 }
 
-fn stripe(hash: u64) -> usize {
-    usize::try_from(hash >> 40).unwrap_or_default() % STRIPES
-}
-
-impl Shard {
+impl Table {
     pub fn new(max_bytes: usize, keyspaces: usize) -> Self {
         Self {
-            table: HashTable::new(),
+            places: HashTable::new(),
             slab: Slab::default(),
             free: Vec::new(),
             policy: Policy::new(max_bytes),
             families: Families::default(),
             earnings: Earnings::default(),
-            in_flight: vec![0; STRIPES].into_boxed_slice(),
             admission: Admission::default(),
             kept: vec![Kept::default(); keyspaces].into_boxed_slice(),
         }
@@ -74,7 +66,7 @@ impl Shard {
     }
 
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.places.len()
     }
 
     /// What is held of each key space, by its number.
@@ -103,18 +95,14 @@ impl Shard {
         now: u64,
         generations: &Generations,
     ) -> Result<&Entry, Missed> {
-        if self.policy.samples(read.hash) {
+        if self.samples(read.hash) {
             self.sampled_read(space, read);
         }
         let Some(at) = self.find(space, read) else {
             self.policy.miss(read.hash);
-            return Err(if self.write_in_flight(read.key) {
-                Missed::Written
-            } else {
-                Missed::NotHeld
-            });
+            return Err(Missed::NotHeld);
         };
-        let entry = self.slab.entry_mut(at);
+        let entry = self.slab.entry(at);
         let ended = entry.deadline() <= now;
         if ended || entry.is_joint() && !entry.is_joint_true(generations) {
             self.remove_at(at);
@@ -125,29 +113,28 @@ impl Shard {
                 Missed::NotHeld
             });
         }
+        let entry = self.slab.entry(at);
         entry.hit();
-        Ok(self.slab.entry(at))
+        Ok(entry)
     }
 
-    /// As [`Self::get`], of a read of one key; a miss changes nothing.
+    /// The live entry of a read of one key. The policy is not told: where the table [samples](Self::samples) the read's
+    /// hash, [`Self::sampled_read`] is for the caller to call. A miss changes nothing.
     #[inline(always)]
     #[expect(
         clippy::inline_always,
         reason = "measured: every hit of a pipeline comes through here"
     )]
-    pub fn hit(&mut self, space: u16, read: &Read<'_>, now: u64) -> Option<&Entry> {
-        let at = self.find(space, read)?;
-        if self.slab.entry(at).deadline() <= now {
+    pub fn hit(&self, space: u16, read: &Read<'_>, now: u64) -> Option<&Entry> {
+        let entry = self.slab.entry(self.find(space, read)?);
+        if entry.deadline() <= now {
             return None;
         }
-        if self.policy.samples(read.hash) {
-            self.sampled_read(space, read);
-        }
-        self.slab.entry_mut(at).hit();
-        Some(self.slab.entry(at))
+        entry.hit();
+        Some(entry)
     }
 
-    /// As [`Self::get`], without anybody being told of it.
+    /// The live entry of a read, without anybody being told of it.
     pub fn peek(
         &self,
         space: u16,
@@ -160,11 +147,17 @@ impl Shard {
         live.then_some(entry)
     }
 
+    /// Whether the policy is to be told of each read of this hash.
+    #[inline]
+    pub fn samples(&self, hash: u64) -> bool {
+        self.policy.samples(hash)
+    }
+
     /// Loads what look-ups of these hashes will read. Each loop's loads hang on none of its others, so the processor
     /// waits for them together, where look-ups one by one wait for each; what is found here decides nothing.
     pub fn warm(&self, hashes: &[u64], slots: &mut [Option<u32>]) {
         for (slot, &hash) in slots.iter_mut().zip(hashes) {
-            *slot = self.table.find(hash, |_| true).copied();
+            *slot = self.places.find(hash, |_| true).copied();
         }
         let mut loaded = 0;
         for &slot in slots.iter().flatten() {
@@ -175,10 +168,10 @@ impl Shard {
         std::hint::black_box(loaded);
     }
 
-    // Out of the way of all other reads.
+    /// Tells the policy of a read that it samples. Out of the way of all others.
     #[cold]
     #[inline(never)]
-    fn sampled_read(&mut self, space: u16, read: &Read<'_>) {
+    pub fn sampled_read(&mut self, space: u16, read: &Read<'_>) {
         let at = self.find(space, read);
         let weight = at.map(|at| self.slab.weight(at));
         self.policy.sampled_read(read.hash, weight);
@@ -240,16 +233,36 @@ impl Shard {
         Some(evicted)
     }
 
+    /// Whether something hangs on `key` in some space, or the policy is to hear of its end: then [`Self::remove`] has
+    /// something to do.
+    pub fn concerns(&self, hash: u64, key: &[u8]) -> bool {
+        let is_it = |&at: &u32| {
+            let entry = self.slab.entry(at);
+            !entry.is_reply() && entry.ident() == key
+        };
+        self.samples(hash)
+            || self.places.find(hash, is_it).is_some()
+            || self.families.first(hash).is_some()
+    }
+
+    /// The same for any key of this hash, and [`Self::remove_hash`].
+    pub fn concerns_hash(&self, hash: u64) -> bool {
+        let is_it = |&at: &u32| self.policy.hash(at) == hash;
+        self.samples(hash)
+            || self.places.find(hash, is_it).is_some()
+            || self.families.first(hash).is_some()
+    }
+
     /// Drops what hangs on `key` in every space; how many entries that was.
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> usize {
-        let before = self.table.len();
+        let before = self.places.len();
         self.policy.invalidate(hash);
         let is_it = |entry: &Entry| !entry.is_reply() && entry.ident() == key;
-        while let Some(&at) = self.table.find(hash, |&at| is_it(self.slab.entry(at))) {
+        while let Some(&at) = self.places.find(hash, |&at| is_it(self.slab.entry(at))) {
             self.drop_at(hash, at);
         }
         self.remove_family(hash);
-        before - self.table.len()
+        before - self.places.len()
     }
 
     /// Drops the replies that hang on the key of this hash.
@@ -297,7 +310,7 @@ impl Shard {
                 );
             }
         }
-        if self.table.is_empty() {
+        if self.places.is_empty() {
             self.clear();
         }
     }
@@ -305,7 +318,7 @@ impl Shard {
     /// Drops what hangs on any key of this hash.
     pub fn remove_hash(&mut self, hash: u64) {
         self.policy.invalidate(hash);
-        while let Some(&at) = self.table.find(hash, |&at| self.policy.hash(at) == hash) {
+        while let Some(&at) = self.places.find(hash, |&at| self.policy.hash(at) == hash) {
             self.drop_at(hash, at);
         }
         self.remove_family(hash);
@@ -313,26 +326,12 @@ impl Shard {
 
     /// Drops every entry and gives their memory back.
     pub fn clear(&mut self) {
-        self.table = HashTable::new();
+        self.places = HashTable::new();
         self.slab = Slab::default();
         self.free = Vec::new();
         self.families = Families::default();
         self.kept.fill(Kept::default());
         self.policy.clear();
-    }
-
-    pub fn begin_write(&mut self, hash: u64) {
-        self.in_flight[stripe(hash)] += 1;
-    }
-
-    pub fn end_write(&mut self, hash: u64) {
-        let count = &mut self.in_flight[stripe(hash)];
-        debug_assert!(*count > 0, "every end of a write follows its beginning");
-        *count = count.saturating_sub(1);
-    }
-
-    pub fn write_in_flight(&self, hash: u64) -> bool {
-        self.in_flight[stripe(hash)] > 0
     }
 
     /// Whether fills of this key earn what they cost.
@@ -345,14 +344,14 @@ impl Shard {
         self.earnings.is_poor(key)
     }
 
-    /// Whether a missed read came before within the window, which is as many reads as the shard holds; notes this one.
+    /// Whether a missed read came before within the window, which is as many reads as there are entries; notes this one.
     pub fn admits(&mut self, hash: u64) -> bool {
-        self.admission.admits(hash, self.table.len())
+        self.admission.admits(hash, self.places.len())
     }
 
     fn find(&self, space: u16, read: &Read<'_>) -> Option<u32> {
         let is_it = |&at: &u32| self.slab.entry(at).is(space, read.ident);
-        self.table.find(read.hash, is_it).copied()
+        self.places.find(read.hash, is_it).copied()
     }
 
     /// Enters a slot in the table.
@@ -361,14 +360,14 @@ impl Shard {
         let hash_of = |&at: &u32| policy.hash(at);
         // Out of room, much of it for entries that are gone: the table would double for them, and here they come and
         // go all the time.
-        let full = self.table.num_buckets() / 8 * 7;
-        if self.table.len() == self.table.capacity() && self.table.len() < full / 4 * 3 {
-            let slots = std::mem::replace(&mut self.table, HashTable::with_capacity(full));
+        let full = self.places.num_buckets() / 8 * 7;
+        if self.places.len() == self.places.capacity() && self.places.len() < full / 4 * 3 {
+            let slots = std::mem::replace(&mut self.places, HashTable::with_capacity(full));
             for slot in slots {
-                self.table.insert_unique(policy.hash(slot), slot, hash_of);
+                self.places.insert_unique(policy.hash(slot), slot, hash_of);
             }
         }
-        self.table.insert_unique(hash, at, hash_of);
+        self.places.insert_unique(hash, at, hash_of);
     }
 
     fn remove_at(&mut self, at: u32) {
@@ -379,7 +378,7 @@ impl Shard {
     /// Gives a slot back that the policy has let go.
     fn release(&mut self, at: u32) {
         if let Ok(found) = self
-            .table
+            .places
             .find_entry(self.policy.hash(at), |&slot| slot == at)
         {
             found.remove();
@@ -397,5 +396,5 @@ impl Shard {
 }
 
 #[cfg(test)]
-#[path = "shard_properties.rs"]
+#[path = "table_properties.rs"]
 mod properties;
