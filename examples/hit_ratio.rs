@@ -9,7 +9,7 @@
 //! every `*.keys` and `*.keys.xz` in DIR, at capacities of 1, 5 and 20 % of the distinct keys in the first 3,000,000
 //! accesses, and prints a table with an LRU, `quick_cache` and moka.
 //!
-//! What is measured is L1 itself: one shard, each key filled at its first miss, every entry of the same size.
+//! What is measured is L1 itself: each key filled at its first miss, every entry of the same size.
 
 use std::collections::HashMap;
 use std::error::Error;

@@ -233,9 +233,7 @@ impl Running {
     /// Reads answered from memory so far.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.l1
-            .keyspaces()
-            .total(|one| one.hits.get())
+        self.l1.keyspaces().total(|one| one.hits.get())
     }
 
     /// Reads served stale so far.

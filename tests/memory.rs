@@ -127,8 +127,10 @@ fn churn_stays_within_the_bound() {
 }
 
 #[test]
-fn churn_stays_within_the_bound_in_shards() {
-    if let Some(figures) = apart("churn_stays_within_the_bound_in_shards", || churn(2)) {
+fn churn_stays_within_the_bound_with_several_workers() {
+    if let Some(figures) = apart("churn_stays_within_the_bound_with_several_workers", || {
+        churn(2)
+    }) {
         holds_its_bound(&figures);
     }
 }

@@ -81,8 +81,7 @@ impl L1 {
         let joint: Vec<(u64, u32)> = others
             .map(|&hash| (hash, self.generations.of_key(hash)))
             .collect();
-        let in_flight =
-            |hash: u64| self.in_flight.has(hash) && !self.knocked_out(Rule::InFlight);
+        let in_flight = |hash: u64| self.in_flight.has(hash) && !self.knocked_out(Rule::InFlight);
         if joint.iter().any(|&(hash, _)| in_flight(hash)) {
             return Err(Refusal::Written);
         }

@@ -2,8 +2,9 @@
 //! of ours, has concerned the key since: the server still tracks it, and what hangs on it is still true. Two keys that
 //! share a stripe end each other's claims, which costs a miss.
 //!
-//! A key's number moves under the lock of its shard, together with the drop; the number of all moves after a drop of
-//! everything. So whoever finds an entry, and then takes the number, is told of every drop of that entry.
+//! A key's number moves under the table's lock, together with the drop; where nothing of the key is held, others may hold
+//! it too. The number of all moves after a drop of everything. So whoever finds an entry, and then takes the number, is
+//! told of every drop of that entry.
 
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

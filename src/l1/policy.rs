@@ -1,7 +1,7 @@
 //! Who stays in L1 when memory is full: an order over numbered slots, by weight. No I/O, no locks, no clock, no chance.
 //!
 //! Owns: the two queues and each entry's place in them ([`queues`]), how often keys were read lately ([`sketch`]), and
-//! the size of the window, which [`trial`]s decide. The shard owns the entries; a bit of the policy's lies in each.
+//! the size of the window, which [`trial`]s decide. The table owns the entries; a bit of the policy's lies in each.
 //!
 //! ```text
 //! insert -> window --[its next victim is counted more often than main's]--> main
@@ -55,7 +55,7 @@ const READS_AN_ENTRY: usize = 5;
 const LEAST_READS: usize = 4096;
 /// The other window must earn at least this share of the reads more, as a divisor, to be taken.
 const BETTER: usize = 100;
-/// The bits of a hash that say whether a key is in the sample; L1 takes its shards from those below.
+/// The bits of a hash that say whether a key is in the sample; the lowest say whether it is cached at all.
 const SAMPLE_SHIFT: u32 = 24;
 /// No key is sampled.
 const NO_SAMPLE: u64 = u64::MAX;
