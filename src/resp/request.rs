@@ -85,12 +85,15 @@ impl RequestScanner {
                 Some(b'*') => {}
                 Some(_) => return self.scan_inline(buf),
             }
-            let Some((n, next)) = self.number(
-                buf,
-                "too big mbulk count string",
-                "invalid multibulk length",
-            )?
-            else {
+            let counted = match few_digits(buf, 1) {
+                Some(counted) => Some(counted),
+                None => self.number(
+                    buf,
+                    "too big mbulk count string",
+                    "invalid multibulk length",
+                )?,
+            };
+            let Some((n, next)) = counted else {
                 return Ok(Scanned::Incomplete);
             };
             if n > i64::from(i32::MAX) {
@@ -112,9 +115,15 @@ impl RequestScanner {
                 None => match buf.get(self.at) {
                     None => return Ok(Scanned::Incomplete),
                     Some(b'$') => {
-                        let Some((n, next)) =
-                            self.number(buf, "too big bulk count string", "invalid bulk length")?
-                        else {
+                        let length = match few_digits(buf, self.at + 1) {
+                            Some(length) => Some(length),
+                            None => self.number(
+                                buf,
+                                "too big bulk count string",
+                                "invalid bulk length",
+                            )?,
+                        };
+                        let Some((n, next)) = length else {
                             return Ok(Scanned::Incomplete);
                         };
                         if !(0..=BULK_LIMIT).contains(&n) {
@@ -147,28 +156,14 @@ impl RequestScanner {
         Ok(Scanned::Request { end: self.at })
     }
 
-    /// The number on the header line at `self.at` and where the next line starts.
+    /// The number on the header line at `self.at` and where the next line starts; [`few_digits`] has been tried.
+    #[cold]
     fn number(
         &mut self,
         buf: &[u8],
         too_big: &str,
         invalid: &str,
     ) -> Result<Option<(i64, usize)>, RequestError> {
-        // Nearly all have one or two digits.
-        if let Some(text) = buf.get(self.at + 1..)
-            && let Some(head) = text.first_chunk()
-        {
-            match *head {
-                [a @ b'0'..=b'9', b'\r', _, _] => {
-                    return Ok(Some((i64::from(a - b'0'), self.at + 4)));
-                }
-                [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _] => {
-                    let number = i64::from(a - b'0') * 10 + i64::from(b - b'0');
-                    return Ok(Some((number, self.at + 5)));
-                }
-                _ => {}
-            }
-        }
         let Some(cr) = self.find(buf, b'\r', too_big)? else {
             return Ok(None);
         };
@@ -214,6 +209,27 @@ impl RequestScanner {
             None => fault("unbalanced quotes in request"),
         }
     }
+}
+
+/// The number that stands at `at`, and where the next line starts, if it has at most four digits, as nearly all have, and its
+/// line is whole.
+#[inline]
+fn few_digits(buf: &[u8], at: usize) -> Option<(i64, usize)> {
+    let text = buf.get(at..)?;
+    let (first, mut end) = match text.first()? {
+        digit @ b'1'..=b'9' => (i64::from(digit - b'0'), 1),
+        b'0' => return (text.get(1..3)? == b"\r\n").then_some((0, at + 3)),
+        _ => return None,
+    };
+    let mut number = first;
+    while let Some(digit @ b'0'..=b'9') = text.get(end) {
+        if end == 4 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit - b'0');
+        end += 1;
+    }
+    (text.get(end..end + 2)? == b"\r\n").then_some((number, at + end + 2))
 }
 
 /// C's `isspace`, which Redis uses before an argument and behind a closing quote.

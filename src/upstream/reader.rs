@@ -2,8 +2,8 @@
 //! session, applies pushes to L1 where they stand, and fills L1 itself, so that no push can come between.
 //! No I/O here: bytes in, effects out.
 //!
-//! Here is the fold itself, and what the end of each reply means; handing a reply over is in `relay`, fills are in
-//! `filling`.
+//! Here is the fold itself, and what the end of each reply means; handing a reply over is in `relay`, several at a time in
+//! `plain`, fills are in `filling`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use crate::telemetry::Telemetry;
 mod audits;
 mod filling;
 mod late;
+mod plain;
 mod relay;
 mod shared;
 mod telling;
@@ -211,7 +212,10 @@ impl Reader {
     fn steps(&mut self, buf: &[u8]) -> Result<usize, LaneEnd> {
         let mut at = 0;
         while at < buf.len() {
-            let used = self.step(&buf[at..])?;
+            let mut used = self.plain(&buf[at..]);
+            if used == 0 {
+                used = self.step(&buf[at..])?;
+            }
             if used == 0 {
                 break;
             }
@@ -301,12 +305,11 @@ impl Reader {
             .pending
             .front()
             .expect("a reply has ended, so a command was pending");
-        if head.sent_us != self.proved {
-            self.proved = head.sent_us;
-            self.space.prove(head.sent());
-            self.was_slow =
-                self.slow_after > 0 && self.now.saturating_sub(head.sent()) > self.slow_after;
+        let sent_us = head.sent_us;
+        if sent_us != self.proved {
+            self.prove(sent_us);
         }
+        let head = self.pending.front().expect("as before");
         if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {
@@ -388,6 +391,22 @@ impl Reader {
             return Ok(());
         }
         self.judge(&error)
+    }
+
+    /// A command that was sent at this time, in microseconds, was answered.
+    fn prove(&mut self, sent_us: u64) {
+        let sent = sent_us / 1000;
+        self.proved = sent_us;
+        self.space.prove(sent);
+        self.was_slow = self.slow_after > 0 && self.now.saturating_sub(sent) > self.slow_after;
+    }
+
+    /// A session has been left something.
+    fn note_dirty(&mut self, session: Arc<Mailbox>) {
+        let last = self.dirty.last();
+        if !last.is_some_and(|last| Arc::ptr_eq(last, &session)) {
+            self.dirty.push(session);
+        }
     }
 
     /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.

@@ -12,7 +12,7 @@ use crate::l1::Rule;
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
-use crate::upstream::{Attempt, Extra, NO_KEYSPACE, Op, Pending};
+use crate::upstream::{Attempt, Extra, Keys, NO_KEYSPACE, Op, Pending};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Leaves a lane that is late or retired, once nothing is outstanding on it; takes a seat where there was no room
@@ -161,7 +161,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Announces a write of the keys that a request changes and gives their hashes; `None` where they cannot be told,
     /// and nothing is announced.
-    #[inline]
     pub(super) fn begin_write(
         &self,
         row: &Row,
@@ -171,12 +170,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.l1_on {
             return Some(Vec::new());
         }
-        let keys = row.written(request, args)?.map(|at| {
-            let key = &request[args[at].clone()];
-            let hash = self.l1.hash(key);
-            self.l1.begin_write(hash, key);
-            hash
-        });
-        Some(keys.collect())
+        let keys = row.written(request, args)?;
+        Some(
+            keys.map(|at| self.announce(&request[args[at].clone()]))
+                .collect(),
+        )
+    }
+
+    /// The same for one that goes down the lane by itself.
+    #[inline]
+    pub(super) fn begin_lane_write(
+        &self,
+        row: &Row,
+        request: &[u8],
+        args: &[Range<usize>],
+    ) -> Option<Keys> {
+        if !self.l1_on {
+            return Some(Keys::Many(Box::default()));
+        }
+        let elsewhere = self.reaches_elsewhere(row, args);
+        let mut keys = row.written(request, args)?.fuse();
+        let announce = |at: usize| self.announce(&request[args[at].clone()]);
+        // Most have one key, and need no list.
+        let (first, second) = (keys.next().map(announce), keys.next().map(announce));
+        match (first, second) {
+            (Some(hash), None) if !elsewhere => Some(Keys::One(hash)),
+            (first, second) => {
+                let some = first.into_iter().chain(second);
+                Some(Keys::of(some.chain(keys.map(announce)).collect(), elsewhere))
+            }
+        }
+    }
+
+    fn announce(&self, key: &[u8]) -> u64 {
+        let hash = self.l1.hash(key);
+        self.l1.begin_write(hash, key);
+        hash
     }
 }

@@ -296,16 +296,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let keys = match class {
                     Class::LaneWrite => {
                         self.note_write(row, request, args);
-                        self.begin_write(row, request, args)
+                        self.begin_lane_write(row, request, args)
                     }
                     _ => None,
                 };
-                let keys = if let Some(hashes) = keys {
-                    Keys::of(hashes, self.reaches_elsewhere(row, args))
-                } else {
+                let keys = keys.unwrap_or_else(|| {
                     self.l1.begin_write_of_any();
                     Keys::Any
-                };
+                });
                 self.queue(request, false, None, row.shape(args.len()), Op::Write(keys));
                 if self.l1_on
                     && self.l1.keyspaces().any_written_through()

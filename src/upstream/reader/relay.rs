@@ -155,9 +155,7 @@ impl Reader {
         if (plain.is_some() || !head.resp2) && !cut {
             mail.out.extend_from_slice(bytes);
         }
-        if mail.out.len() > HEAVY {
-            self.weigh(&mut mail);
-        }
+        self.weigh_if_heavy(&mut mail);
         match head.op {
             Op::Script if walked.done => {
                 // At most the line break: more of it may be the client's already.
@@ -209,6 +207,13 @@ impl Reader {
         }
         if done && !self.shared.is_empty() {
             self.end_shared();
+        }
+    }
+
+    #[inline]
+    pub(super) fn weigh_if_heavy(&self, mail: &mut Mail) {
+        if mail.out.len() > HEAVY {
+            self.weigh(mail);
         }
     }
 

@@ -69,6 +69,17 @@ impl Telling {
         }
     }
 
+    /// The same of a reply that is plain and not large, to a command that is not to be told of; false where there is
+    /// something to tell all the same, and nothing is counted.
+    #[inline]
+    pub(super) fn passes(&mut self, sent: u64) -> bool {
+        if sent != self.sent {
+            self.turn(sent);
+        }
+        self.count += u64::from(!self.late);
+        !self.late
+    }
+
     /// The replies that follow are to what was sent at another time.
     fn turn(&mut self, sent: u64) {
         self.record();
