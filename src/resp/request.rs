@@ -86,7 +86,7 @@ impl RequestScanner {
                 Some(_) => return self.scan_inline(buf),
             }
             let counted = match few_digits(buf, 1) {
-                Some(counted) => Some(counted),
+                Some((n, next)) => Some((i64::from(n), next)),
                 None => self.number(
                     buf,
                     "too big mbulk count string",
@@ -109,21 +109,16 @@ impl RequestScanner {
             self.searched = next;
             self.missing = usize::try_from(n).unwrap_or_default();
         }
+        self.take_whole(buf);
         while self.missing > 0 {
             let len = match self.body {
                 Some(len) => len,
                 None => match buf.get(self.at) {
                     None => return Ok(Scanned::Incomplete),
                     Some(b'$') => {
-                        let length = match few_digits(buf, self.at + 1) {
-                            Some(length) => Some(length),
-                            None => self.number(
-                                buf,
-                                "too big bulk count string",
-                                "invalid bulk length",
-                            )?,
-                        };
-                        let Some((n, next)) = length else {
+                        let Some((n, next)) =
+                            self.number(buf, "too big bulk count string", "invalid bulk length")?
+                        else {
                             return Ok(Scanned::Incomplete);
                         };
                         if !(0..=BULK_LIMIT).contains(&n) {
@@ -154,6 +149,29 @@ impl RequestScanner {
             self.missing -= 1;
         }
         Ok(Scanned::Request { end: self.at })
+    }
+
+    /// Takes the arguments that are not long, and whole, as nearly all are.
+    #[inline]
+    fn take_whole(&mut self, buf: &[u8]) {
+        if self.body.is_some() {
+            return;
+        }
+        let mut at = self.at;
+        while self.missing > 0
+            && buf.get(at) == Some(&b'$')
+            && let Some((length, start)) = few_digits(buf, at + 1)
+        {
+            let end = start + length as usize;
+            if buf.len() < end + 2 {
+                break;
+            }
+            self.args.push(start..end);
+            self.missing -= 1;
+            at = end + 2;
+        }
+        self.at = at;
+        self.searched = self.searched.max(at);
     }
 
     /// The number on the header line at `self.at` and where the next line starts; [`few_digits`] has been tried.
@@ -211,25 +229,19 @@ impl RequestScanner {
     }
 }
 
-/// The number that stands at `at`, and where the next line starts, if it has at most four digits, as nearly all have, and its
-/// line is whole.
+/// The number that stands at `at`, and where the next line starts, if it has at most three digits and its line is whole.
 #[inline]
-fn few_digits(buf: &[u8], at: usize) -> Option<(i64, usize)> {
-    let text = buf.get(at..)?;
-    let (first, mut end) = match text.first()? {
-        digit @ b'1'..=b'9' => (i64::from(digit - b'0'), 1),
-        b'0' => return (text.get(1..3)? == b"\r\n").then_some((0, at + 3)),
+fn few_digits(buf: &[u8], at: usize) -> Option<(u32, usize)> {
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    let (digits, count) = match *buf.get(at..)? {
+        [a, b'\r', b'\n', ..] => ([0, 0, digit(a)], 1),
+        [a @ b'1'..=b'9', b, b'\r', b'\n', ..] => ([0, digit(a), digit(b)], 2),
+        [a @ b'1'..=b'9', b, c, b'\r', b'\n', ..] => ([digit(a), digit(b), digit(c)], 3),
         _ => return None,
     };
-    let mut number = first;
-    while let Some(digit @ b'0'..=b'9') = text.get(end) {
-        if end == 4 {
-            return None;
-        }
-        number = number * 10 + i64::from(digit - b'0');
-        end += 1;
-    }
-    (text.get(end..end + 2)? == b"\r\n").then_some((number, at + end + 2))
+    let [hundreds, tens, ones] = digits;
+    let all = tens <= 9 && ones <= 9;
+    all.then_some((hundreds * 100 + tens * 10 + ones, at + count + 2))
 }
 
 /// C's `isspace`, which Redis uses before an argument and behind a closing quote.

@@ -197,7 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (Some(hash), None) if !elsewhere => Some(Keys::One(hash)),
             (first, second) => {
                 let some = first.into_iter().chain(second);
-                Some(Keys::of(some.chain(keys.map(announce)).collect(), elsewhere))
+                Some(Keys::of(
+                    some.chain(keys.map(announce)).collect(),
+                    elsewhere,
+                ))
             }
         }
     }

@@ -20,7 +20,9 @@ impl Reader {
         if under_way {
             return 0;
         }
-        let largest = self.large_reply.min(usize::try_from(BIG).unwrap_or(usize::MAX) - 1);
+        let largest = self
+            .large_reply
+            .min(usize::try_from(BIG).unwrap_or(usize::MAX) - 1);
         let first = self.pending.front().and_then(|head| plain_of(head, None));
         let Some(first) = first.filter(|_| length(buf).is_some()) else {
             return 0;
