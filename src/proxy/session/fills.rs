@@ -51,7 +51,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             predicted,
             ..Extra::default()
         };
-        if shared && self.batch.is_empty() && !matches!(asked.wanted, Wanted::Values) {
+        // Who joins asks what became of one key since it was sent.
+        if shared && self.batch.is_empty() && asked.names_one_key() {
             let read = self.reads(asked).next();
             let flight = read.map(|read| Flight::new(&self.l1, &read, self.now));
             extra.flight.clone_from(&flight);

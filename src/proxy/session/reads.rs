@@ -96,6 +96,15 @@ impl<'a> Asked<'a> {
         Some(&self.request[self.args.get(at)?.clone()])
     }
 
+    /// Whether it is of a single key.
+    pub(super) fn names_one_key(&self) -> bool {
+        let Wanted::Reply(row) = self.wanted else {
+            return matches!(self.wanted, Wanted::Value);
+        };
+        let keys = row.keys(self.request, self.args);
+        keys.is_some_and(|mut keys| keys.next().is_some() && keys.next().is_none())
+    }
+
     /// What stands behind the command's name.
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.request[self.args[0].end..]

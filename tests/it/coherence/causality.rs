@@ -135,3 +135,12 @@ fn a_client_that_was_shown_nothing_is_not_fenced() {
         assert!(!rig.relay.sent(mark, |_| true), "no marker and no read");
     }
 }
+
+/// A read of several keys is nobody's to share: what is asked of a read under way is what became of its first key.
+#[test]
+fn a_read_of_two_keys_is_not_shared_behind_a_write_of_the_second() {
+    for workers in [1, 2] {
+        let rig = Rig::new(|settings| settings.downstream.workers = workers);
+        scenarios::share_behind_write_of_another_key(&rig).expect("own writes");
+    }
+}

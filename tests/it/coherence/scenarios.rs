@@ -461,10 +461,24 @@ pub fn share_behind_own_read(rig: &Rig) -> Checked {
 
 /// A read is under way that the server carried out before a write, which has been acknowledged since.
 pub fn share_behind_write(rig: &Rig) -> Checked {
+    share_read_behind_write(rig, &["GET", "k"])
+}
+
+/// The same where the write is of the second key that the read names.
+pub fn share_behind_write_of_another_key(rig: &Rig) -> Checked {
+    rig.server.client().must(&["SET", "both", "k:1k:2"]);
+    share_read_behind_write(rig, &["LCS", "both", "k"])
+}
+
+fn share_read_behind_write(rig: &Rig, read: &[&str]) -> Checked {
     rig.put("k", 1);
     let (mut leader, mut writer, mut session) = (rig.session(), rig.session(), rig.session());
     rig.relay.hold();
-    rig.held_fill(&mut leader, "k");
+    leader.send(read);
+    leader.flush();
+    rig.relay.await_held("its reply", |frames| {
+        frames.iter().any(|frame| frame.is_text("k:1"))
+    });
     let written = [
         &["WATCH", "other"][..],
         &["MULTI"],
@@ -475,7 +489,7 @@ pub fn share_behind_write(rig: &Rig) -> Checked {
         writer.call(command);
     }
     let mark = rig.relay.mark();
-    session.send(&["GET", "k"]);
+    session.send(read);
     session.flush();
     // Where it shares the read, nothing shows that.
     for _ in 0..50 {
