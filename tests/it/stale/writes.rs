@@ -164,6 +164,14 @@ impl Halved {
         // Later than all that the session was told before.
         thread::sleep(Duration::from_millis(2));
         session.must(&["GET", "other"]);
+        // Not before the answer to PTTL, which comes behind the value.
+        eventually("it to be held", || {
+            let held = self.near.running().l1_entries();
+            let is_other = |request: &[u8]| request.ends_with(b"\r\nother\r\n");
+            held.iter()
+                .any(|(request, _)| is_other(request))
+                .then_some(())
+        });
         self.shut.store(true, Ordering::SeqCst);
         self.upstream.cut_one(lane);
         eventually("the loss", || {
