@@ -301,15 +301,12 @@ impl Reader {
         let Reply {
             mut error, parts, ..
         } = std::mem::take(&mut self.reply);
-        let head = self
-            .pending
-            .front()
-            .expect("a reply has ended, so a command was pending");
-        let sent_us = head.sent_us;
+        const PENDING: &str = "a reply has ended, so a command was pending";
+        let sent_us = self.pending.front().expect(PENDING).sent_us;
         if sent_us != self.proved {
             self.prove(sent_us);
         }
-        let head = self.pending.front().expect("as before");
+        let head = self.pending.front().expect(PENDING);
         if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {
@@ -401,14 +398,6 @@ impl Reader {
         self.was_slow = self.slow_after > 0 && self.now.saturating_sub(sent) > self.slow_after;
     }
 
-    /// A session has been left something.
-    fn note_dirty(&mut self, session: Arc<Mailbox>) {
-        let last = self.dirty.last();
-        if !last.is_some_and(|last| Arc::ptr_eq(last, &session)) {
-            self.dirty.push(session);
-        }
-    }
-
     /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
     fn answered_write(&mut self, keys: &Keys) {
         let stays = matches!(keys, Keys::One(_) | Keys::Many(_));
@@ -471,6 +460,14 @@ impl Reader {
 #[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;
+
+/// A session has been left something, and is to be woken.
+fn note_dirty(dirty: &mut Vec<Arc<Mailbox>>, session: &Arc<Mailbox>) {
+    let last = dirty.last();
+    if !last.is_some_and(|last| Arc::ptr_eq(last, session)) {
+        dirty.push(Arc::clone(session));
+    }
+}
 
 /// A refusal of CLIENT CACHING, unless the server is only busy, holds for all fills: none is tried on this lane any more.
 fn refused_caching(space: &Space, reason: &str) {

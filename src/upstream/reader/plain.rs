@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::{Frame, Reader};
+use super::relay::announced;
+use super::{Frame, Reader, note_dirty};
 use crate::telemetry::big_keys::BIG;
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::{Op, Pending};
@@ -24,7 +25,7 @@ impl Reader {
             .large_reply
             .min(usize::try_from(BIG).unwrap_or(usize::MAX) - 1);
         let first = self.pending.front().and_then(|head| plain_of(head, None));
-        let Some(first) = first.filter(|_| length(buf).is_some()) else {
+        let Some(first) = first.filter(|_| whole_plain(buf).is_some()) else {
             return 0;
         };
         let session = Arc::clone(first);
@@ -35,7 +36,7 @@ impl Reader {
         let (mut at, mut answered) = (0, 0);
         while let Some(head) = self.pending.front()
             && plain_of(head, Some(&session)).is_some()
-            && let Some(length) = length(&buf[at..]).filter(|&length| length <= largest)
+            && let Some(length) = whole_plain(&buf[at..]).filter(|&length| length <= largest)
             && self.telling.passes(head.sent_us)
         {
             if head.sent_us != self.proved {
@@ -58,7 +59,7 @@ impl Reader {
         mail.out.extend_from_slice(&buf[..at]);
         self.weigh_if_heavy(&mut mail);
         drop(mail);
-        self.note_dirty(session);
+        note_dirty(&mut self.dirty, &session);
         at
     }
 }
@@ -75,10 +76,29 @@ fn plain_of<'a>(head: &'a Pending, session: Option<&Arc<Mailbox>>) -> Option<&'a
         .then_some(own)
 }
 
-/// The length of a reply that is whole and the same in both protocols, where that is quickly seen: `+OK`, an integer of few
-/// digits, a bulk of less than a million bytes.
+/// The length of a reply that is whole and the same in both protocols: a bulk, a simple string, an integer.
 #[inline]
-fn length(buf: &[u8]) -> Option<usize> {
+pub(super) fn whole_plain(buf: &[u8]) -> Option<usize> {
+    if let Some(length) = quick_length(buf) {
+        return Some(length);
+    }
+    match buf.first()? {
+        b'$' => {
+            let body = announced(buf)?;
+            let header = buf.iter().position(|&b| b == b'\n')? + 1;
+            (buf.len() >= header + body + 2).then_some(header + body + 2)
+        }
+        b'+' | b':' => {
+            let lf = buf.iter().take(64).position(|&b| b == b'\n')?;
+            (buf[lf - 1] == b'\r').then_some(lf + 1)
+        }
+        _ => None,
+    }
+}
+
+/// The same where it is quickly seen: `+OK`, an integer of few digits, a bulk of less than a million bytes.
+#[inline]
+fn quick_length(buf: &[u8]) -> Option<usize> {
     const DIGITS: usize = 6;
     let (kind, text) = buf.split_first()?;
     match kind {
@@ -108,15 +128,18 @@ fn length(buf: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::length;
+    use super::whole_plain;
     use crate::resp::frame::{FrameWalker, Ignore};
 
     /// What is taken quickly is as long as the walker finds it, and nothing is taken that is not whole.
     #[test]
     fn lengths_are_those_of_the_walker() {
         let bulk = |length: usize| format!("${length}\r\n{}\r\n", "x".repeat(length)).into_bytes();
-        let taken: [&[u8]; 6] = [
+        let taken: [&[u8]; 9] = [
             b"+OK\r\n",
+            b"+QUEUED\r\n",
+            b":-1\r\n",
+            b":1234567\r\n",
             b":0\r\n",
             b":123456\r\n",
             &bulk(0),
@@ -125,22 +148,19 @@ mod tests {
         ];
         for reply in taken {
             for end in 0..reply.len() {
-                assert_eq!(length(&reply[..end]), None);
+                assert_eq!(whole_plain(&reply[..end]), None);
             }
             let more = [reply, b"+OK\r\n"].concat();
             let walked = FrameWalker::default().walk(&more, &mut Ignore);
             assert_eq!(walked.map(|walked| walked.consumed), Ok(reply.len()));
-            assert_eq!(length(&more), Some(reply.len()));
+            assert_eq!(whole_plain(&more), Some(reply.len()));
         }
     }
 
     #[test]
     fn the_rest_is_left() {
-        let left: [&[u8]; 9] = [
-            b"+QUEUED\r\n",
+        let left: [&[u8]; 6] = [
             b"-ERR\r\n",
-            b":-1\r\n",
-            b":1234567\r\n",
             b"_\r\n",
             b"*1\r\n:1\r\n",
             b"$-1\r\n",
@@ -148,7 +168,7 @@ mod tests {
             b">1\r\n+x\r\n",
         ];
         for reply in left {
-            assert_eq!(length(reply), None, "{}", String::from_utf8_lossy(reply));
+            assert_eq!(whole_plain(reply), None, "{}", String::from_utf8_lossy(reply));
         }
     }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Reader;
+use super::plain::whole_plain;
+use super::{Reader, note_dirty};
 use crate::l1::L1;
 use crate::l1::keyspace::Refusal;
 use crate::resp::downgrade::Downgrade;
@@ -170,13 +171,7 @@ impl Reader {
             telling.ended(head, &mut mail, uncounted, &self.reply, bytes);
         }
         drop(mail);
-        if !self
-            .dirty
-            .last()
-            .is_some_and(|last| Arc::ptr_eq(last, session))
-        {
-            self.dirty.push(Arc::clone(session));
-        }
+        note_dirty(&mut self.dirty, session);
         self.went_through(bytes, fresh, walked.done);
         Ok(Some((walked.consumed, walked.done)))
     }
@@ -276,25 +271,8 @@ fn count_absent(l1: &L1, read: &Pending) {
     }
 }
 
-/// The length of a frame that is whole and the same in both protocols: a bulk, a simple string, an integer.
-#[inline]
-fn whole_plain(buf: &[u8]) -> Option<usize> {
-    match buf[0] {
-        b'$' => {
-            let body = announced(buf)?;
-            let header = buf.iter().position(|&b| b == b'\n')? + 1;
-            (buf.len() >= header + body + 2).then_some(header + body + 2)
-        }
-        b'+' | b':' => {
-            let lf = buf.iter().take(64).position(|&b| b == b'\n')?;
-            (buf[lf - 1] == b'\r').then_some(lf + 1)
-        }
-        _ => None,
-    }
-}
-
 /// The length that a bulk's header announces, if it is whole.
-fn announced(buf: &[u8]) -> Option<usize> {
+pub(super) fn announced(buf: &[u8]) -> Option<usize> {
     let text = buf.strip_prefix(b"$")?;
     let end = text.iter().take(24).position(|&b| b == b'\r')?;
     parse_integer(&text[..end]).and_then(|n| usize::try_from(n).ok())
