@@ -15,7 +15,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sync::Mutex;
 
-use super::L1;
+use super::{Cursor, L1};
 
 /// Keys that the log remembers; a fill that was sent before that many is refused.
 const REMEMBERED: u64 = 1024;
@@ -64,13 +64,6 @@ impl Log {
 
 fn slot(n: u64) -> usize {
     usize::try_from(n % REMEMBERED).unwrap_or_default()
-}
-
-/// How far a walk over all entries has come.
-#[derive(Debug, Default)]
-pub struct Walk {
-    slot: usize,
-    done: bool,
 }
 
 /// What an entry answers.
@@ -130,13 +123,9 @@ impl L1 {
 
     /// What the next few entries answer; `None` at the end. Whatever was put in before the walk began, and is still
     /// held, is among it: an entry keeps its slot.
-    pub fn walk(&self, walk: &mut Walk) -> Option<Vec<Known>> {
-        if walk.done {
-            return None;
-        }
-        let (known, done) = self.table.read().slots(walk.slot, STEP);
-        walk.slot += STEP;
-        walk.done = done;
+    pub fn walk(&self, walk: &mut Cursor) -> Option<Vec<Known>> {
+        let (known, next) = self.table.read().slots(walk.0?, STEP);
+        walk.0 = next;
         Some(known)
     }
 }

@@ -83,7 +83,7 @@ mod stale;
 mod store;
 mod table;
 
-pub use by_hand::{Epoch, Known, Walk};
+pub use by_hand::{Epoch, Known};
 pub use claim::Claim;
 pub use fill::{End, Fill, Held};
 pub use generations::Generation;

@@ -74,7 +74,7 @@ pub struct Counters {
 
 /// A place in a walk through all of L1.
 #[derive(Debug)]
-pub struct Cursor(Option<usize>);
+pub struct Cursor(pub(super) Option<usize>);
 
 impl Default for Cursor {
     fn default() -> Self {

@@ -74,12 +74,13 @@ impl Table {
         &self.kept
     }
 
-    /// What the entries in some slots answer, and whether there are no further slots.
-    pub fn slots(&self, from: usize, count: usize) -> (Vec<Known>, bool) {
+    /// What the entries in some slots answer, and the slot to go on from, if there are more.
+    pub fn slots(&self, from: usize, count: usize) -> (Vec<Known>, Option<usize>) {
         let slots = &self.slab.0;
         let end = (from + count).min(slots.len());
         let held = slots[from.min(end)..end].iter().flatten();
-        (held.map(Entry::known).collect(), end == slots.len())
+        let known = held.map(Entry::known).collect();
+        (known, (end < slots.len()).then_some(end))
     }
 
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {

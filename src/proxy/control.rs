@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::command;
-use crate::l1::{Known, L1, Walk, glob};
+use crate::l1::{Cursor, Known, L1, glob};
 use crate::resp::request::{RequestScanner, Scanned};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::mailbox::Mailbox;
@@ -148,7 +148,7 @@ impl Control {
         };
         let fits = |key: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern, key));
         self.l1().begin_drop_by_pattern();
-        let (mut walk, mut dropped) = (Walk::default(), 0);
+        let (mut walk, mut dropped) = (Cursor::default(), 0);
         while let Some(known) = self.l1().walk(&mut walk) {
             for known in known {
                 dropped += self.drop_fitting(&known, &fits);

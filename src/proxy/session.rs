@@ -19,6 +19,7 @@
 //! | answers what concerns the connection alone | `here`, `place` for who the client is and in which database |
 //! | hands its batch to the lane | `queue` |
 //! | writes to the client | `client` |
+//! | counts its hits, misses and writes | `tally` |
 //! | tells how long commands took, and of some what became of them | `telling`, `attention` for which |
 //! | ends, if nothing is left to do | `ending` |
 
@@ -37,7 +38,8 @@ use tokio::time::Sleep;
 use self::attention::{Attention, Drawn};
 use self::link::Bound;
 use self::partial::Partial;
-use self::reads::{Deferred, Tally};
+use self::reads::Deferred;
+use self::tally::Tally;
 use self::telling::Telling;
 use super::control::Ordered;
 use super::own::Own;
@@ -79,6 +81,7 @@ mod route;
 mod spare;
 mod stale;
 mod streaming;
+mod tally;
 pub(super) mod telling;
 
 /// Bytes read at a time, from the client or from an own connection.

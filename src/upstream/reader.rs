@@ -301,12 +301,14 @@ impl Reader {
         let Reply {
             mut error, parts, ..
         } = std::mem::take(&mut self.reply);
-        const PENDING: &str = "a reply has ended, so a command was pending";
-        let sent_us = self.pending.front().expect(PENDING).sent_us;
+        let head = self.pending.front();
+        let sent_us = head
+            .expect("a reply has ended, so a command was pending")
+            .sent_us;
         if sent_us != self.proved {
             self.prove(sent_us);
         }
-        let head = self.pending.front().expect(PENDING);
+        let head = self.pending.front().expect("looked at above");
         if !error.is_empty() && is_unready(&error[1..]) {
             self.outcomes.unready += 1;
         } else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nearside::l1::settings::Mode;
-use nearside::l1::{Known, Walk};
+use nearside::l1::{Cursor, Known};
 
 use super::asked::{KEYS, What};
 use super::{Lane, Model, Sent};
@@ -162,7 +162,7 @@ impl Model {
     pub fn drop_by_pattern(&mut self, last: usize) {
         self.l1.begin_drop_by_pattern();
         self.refuse_sent();
-        let (mut walk, mut named) = (Walk::default(), Vec::new());
+        let (mut walk, mut named) = (Cursor::default(), Vec::new());
         while let Some(known) = self.l1.walk(&mut walk) {
             named.extend(known);
         }

@@ -168,7 +168,12 @@ mod tests {
             b">1\r\n+x\r\n",
         ];
         for reply in left {
-            assert_eq!(whole_plain(reply), None, "{}", String::from_utf8_lossy(reply));
+            assert_eq!(
+                whole_plain(reply),
+                None,
+                "{}",
+                String::from_utf8_lossy(reply)
+            );
         }
     }
 }
