@@ -2,39 +2,43 @@
 
 use super::by_hand::Epoch;
 use super::store::L1;
+use super::table::Table;
 use super::{Rule, Space};
 use crate::sync::atomic::Ordering;
 
 impl L1 {
     /// A write of `key` is about to be sent: drops its entry and refuses fills until [`Self::end_write`].
     pub fn begin_write(&self, hash: u64, key: &[u8]) {
-        self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
-        self.in_flight.begin(hash);
-        // Most writes are of keys that are not held, and keep nobody waiting.
-        let table = self.table.read();
-        if !table.concerns(hash, key) {
-            self.generations.drop_key(hash);
-            return;
-        }
-        drop(table);
-        let mut table = self.table.write();
-        self.generations.drop_key(hash);
-        table.remove(hash, key);
+        let concerns = |table: &Table| table.concerns(hash, key);
+        self.announce(hash, concerns, |table| {
+            table.remove(hash, key);
+        });
     }
 
     /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
     pub fn begin_write_of(&self, hash: u64) {
+        let concerns = |table: &Table| table.concerns_hash(hash);
+        self.announce(hash, concerns, |table| table.remove_hash(hash));
+    }
+
+    fn announce(
+        &self,
+        hash: u64,
+        concerns: impl FnOnce(&Table) -> bool,
+        remove: impl FnOnce(&mut Table),
+    ) {
         self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
         self.in_flight.begin(hash);
+        // Most writes are of keys that are not held, and keep nobody waiting.
         let table = self.table.read();
-        if !table.concerns_hash(hash) {
+        if !concerns(&table) {
             self.generations.drop_key(hash);
             return;
         }
         drop(table);
         let mut table = self.table.write();
         self.generations.drop_key(hash);
-        table.remove_hash(hash);
+        remove(&mut table);
     }
 
     /// L1 is known to have seen the write that began with the key of this hash.

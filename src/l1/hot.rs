@@ -323,6 +323,31 @@ mod tests {
         }
     }
 
+    /// Each thread's sketch is full, and counts other keys beside the one that all of them read.
+    #[test]
+    fn what_several_threads_have_noted_is_added_up() {
+        const THREADS: usize = 4;
+        let hot = HotKeys::new(THREADS);
+        let exact = (COUNTED * 3 * THREADS) as u64;
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let hot = &hot;
+                scope.spawn(move || {
+                    for n in 0..COUNTED * 3 {
+                        hot.note(b"hot", 1);
+                        hot.note(format!("{thread}:{n}").as_bytes(), 1);
+                    }
+                });
+            }
+        });
+        let told = hot.hottest(1, 1).remove(0);
+        assert_eq!(told.key, b"hot");
+        assert!(
+            told.noted >= exact && told.noted - told.over <= exact,
+            "{told:?}"
+        );
+    }
+
     #[test]
     fn what_was_hot_is_forgotten() {
         let hot = HotKeys::new(1);
