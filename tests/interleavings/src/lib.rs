@@ -19,8 +19,8 @@ pub mod upstream;
 pub mod sync {
     use std::fmt;
 
-    pub use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
     pub use shuttle::sync::atomic;
+    pub use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
     /// A mutex that is never poisoned.
     #[derive(Default)]
