@@ -1,16 +1,28 @@
 //! What ends entries: pushes, writes of ours and lanes that are lost; and the counts by which others learn of it.
 
 use super::by_hand::Epoch;
+use super::in_flight::Carrier;
 use super::store::L1;
 use super::table::Table;
 use super::{Rule, Space};
 use crate::sync::atomic::Ordering;
 
 impl L1 {
-    /// A write of `key` is about to be sent: drops its entry and refuses fills until [`Self::end_write`].
+    /// A write of `key` is about to be sent over a connection of its session's own: drops its entry and refuses fills until
+    /// [`Self::end_write`].
     pub fn begin_write(&self, hash: u64, key: &[u8]) {
+        self.begin_write_over(Carrier::Own, hash, key);
+    }
+
+    /// The same for one that is about to be sent down the lane of `space`.
+    #[inline]
+    pub fn begin_lane_write(&self, space: &Space, hash: u64, key: &[u8]) {
+        self.begin_write_over(Carrier::Lane(space.id), hash, key);
+    }
+
+    fn begin_write_over(&self, carrier: Carrier, hash: u64, key: &[u8]) {
         let concerns = |table: &Table| table.concerns(hash, key);
-        self.announce(hash, concerns, |table| {
+        self.announce(carrier, hash, concerns, |table| {
             table.remove(hash, key);
         });
     }
@@ -18,17 +30,20 @@ impl L1 {
     /// As [`Self::begin_write`], of a key known by its hash alone: what shares the hash is dropped.
     pub fn begin_write_of(&self, hash: u64) {
         let concerns = |table: &Table| table.concerns_hash(hash);
-        self.announce(hash, concerns, |table| table.remove_hash(hash));
+        self.announce(Carrier::Own, hash, concerns, |table| {
+            table.remove_hash(hash);
+        });
     }
 
     fn announce(
         &self,
+        carrier: Carrier,
         hash: u64,
         concerns: impl FnOnce(&Table) -> bool,
         remove: impl FnOnce(&mut Table),
     ) {
         self.counters.own_writes.fetch_add(1, Ordering::Relaxed);
-        self.in_flight.begin(hash);
+        self.in_flight.begin(hash, carrier);
         // Most writes are of keys that are not held, and keep nobody waiting.
         let table = self.table.read();
         if !concerns(&table) {

@@ -308,10 +308,11 @@ impl L1 {
             return false;
         }
         if policy.admit == Admit::Always {
-            return !self.in_flight.has(read.key);
+            return !self.in_flight.has_beside(read.key, space.id);
         }
         let mut table = self.table.write();
-        table.admits(read.hash) && !self.in_flight.has(read.key) && table.pays(read.key)
+        let written = self.in_flight.has_beside(read.key, space.id);
+        table.admits(read.hash) && !written && table.pays(read.key)
     }
 
     /// Whether the key of this hash is in the share that is cached.
@@ -357,6 +358,12 @@ impl L1 {
     #[must_use]
     pub fn write_in_flight(&self, hash: u64) -> bool {
         self.in_flight.has(hash)
+    }
+
+    /// Whether one may be of which a read that is on the lane of `space` need not know, though its client does.
+    #[must_use]
+    pub fn written_beside(&self, space: &Space, hash: u64) -> bool {
+        self.in_flight.has_beside(hash, space.id) || self.barred.load(Ordering::Acquire) > 0
     }
 
     /// Whether the server tracks `key` for the lane of `space` already, because something of it is held: then a plain

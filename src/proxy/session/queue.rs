@@ -172,8 +172,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let keys = row.written(request, args)?;
         Some(
-            keys.map(|at| self.announce(&request[args[at].clone()]))
-                .collect(),
+            keys.map(|at| {
+                let key = &request[args[at].clone()];
+                let hash = self.l1.hash(key);
+                self.l1.begin_write(hash, key);
+                hash
+            })
+            .collect(),
         )
     }
 
@@ -190,7 +195,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let elsewhere = self.reaches_elsewhere(row, args);
         let mut keys = row.written(request, args)?.fuse();
-        let announce = |at: usize| self.announce(&request[args[at].clone()]);
+        let space = self.seat.as_ref()?.space();
+        let announce = |at: usize| {
+            let key = &request[args[at].clone()];
+            let hash = self.l1.hash(key);
+            self.l1.begin_lane_write(space, hash, key);
+            hash
+        };
         // Most have one key, and need no list.
         let (first, second) = (keys.next().map(announce), keys.next().map(announce));
         match (first, second) {
@@ -203,11 +214,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ))
             }
         }
-    }
-
-    fn announce(&self, key: &[u8]) -> u64 {
-        let hash = self.l1.hash(key);
-        self.l1.begin_write(hash, key);
-        hash
     }
 }

@@ -361,7 +361,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             repeatable: !self.again,
             now: self.now,
         };
-        let written = self.l1.write_in_flight(read.key) && !self.l1.knocked_out(Rule::JoinDropped);
+        let written = self.l1.written_beside(seat.space(), read.key)
+            && !self.l1.knocked_out(Rule::JoinDropped);
         let joined = || match under_way {
             UnderWay::Sent => seat.flights().join(&self.l1, &read, &join),
             UnderWay::Unsent => seat.join_unsent(&read, &join),
