@@ -236,6 +236,13 @@ impl Running {
         self.l1.keyspaces().total(|one| one.hits.get())
     }
 
+    /// Misses so far that shared another session's read.
+    #[must_use]
+    pub fn reads_shared(&self) -> u64 {
+        let keyspaces = self.l1.keyspaces();
+        keyspaces.total(|one| one.shared.load(Ordering::Relaxed))
+    }
+
     /// Reads served stale so far.
     #[must_use]
     pub fn stale_served(&self) -> u64 {

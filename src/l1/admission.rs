@@ -1,4 +1,5 @@
 //! Which missed keys were read before: the admission window, as a filter that may rarely say yes to a key that was not.
+//! What was held, paid and has been dropped counts as read, so that the next read fills it again.
 //!
 //! Two generations of a Bloom filter, each with all of a key's bits in one word: 4 bytes for each key at most, a tenth
 //! of what two sets of hashes took. A wrong yes, below one read in ten when the window is fullest, only has a key
@@ -23,6 +24,15 @@ impl Admission {
         if has(&self.seen, hash) || has(&self.seen_before, hash) {
             return true;
         }
+        self.note(hash, held);
+        false
+    }
+
+    /// Notes `hash`, as a read that missed does.
+    pub fn note(&mut self, hash: u64, held: usize) {
+        if has(&self.seen, hash) {
+            return;
+        }
         let window = held.max(LEAST_KEYS);
         if self.seen.is_empty() || self.noted >= window {
             let words = (window / KEYS_A_WORD).next_power_of_two();
@@ -33,7 +43,6 @@ impl Admission {
         let (word, bits) = place(&self.seen, hash);
         self.seen[word] |= bits;
         self.noted += 1;
-        false
     }
 }
 
@@ -72,6 +81,15 @@ mod tests {
             if let Some(earlier) = noted.len().checked_sub(3000) {
                 assert!(admission.admits(hash(noted[earlier]), 3000), "{n}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_admitted_at_its_next_read() {
+        let mut admission = Admission::default();
+        for n in 0..10_000 {
+            admission.note(hash(n), 3000);
+            assert!(admission.admits(hash(n), 3000), "{n}");
         }
     }
 

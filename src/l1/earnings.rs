@@ -35,6 +35,11 @@ fn stripe(key: u64) -> usize {
 }
 
 impl Earnings {
+    /// Whether a fill with so many hits has earned its price.
+    pub fn is_earned(hits: u8) -> bool {
+        i8::try_from(hits).is_ok_and(|hits| hits >= PRICE)
+    }
+
     /// A fill of `key` has ended, after so many hits.
     pub fn settle(&mut self, key: u64, hits: u8) {
         let account = &mut self.accounts[stripe(key)];

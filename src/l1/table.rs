@@ -106,6 +106,7 @@ impl Table {
         let entry = self.slab.entry(at);
         let ended = entry.deadline() <= now;
         if ended || entry.is_joint() && !entry.is_joint_true(generations) {
+            self.keep_admitted(at);
             self.remove_at(at);
             self.policy.miss(read.hash);
             return Err(if ended {
@@ -277,7 +278,16 @@ impl Table {
     /// Ends what was filled under a key, and settles its account.
     fn drop_at(&mut self, key: u64, at: u32) {
         self.earnings.settle(key, self.slab.entry(at).hits());
+        self.keep_admitted(at);
         self.remove_at(at);
+    }
+
+    /// Has what is about to be dropped filled again at its next read, if this fill has earned its price.
+    fn keep_admitted(&mut self, at: u32) {
+        if Earnings::is_earned(self.slab.entry(at).hits()) {
+            let held = self.places.len();
+            self.admission.note(self.policy.hash(at), held);
+        }
     }
 
     /// Goes through the slots from `at` on, so many at most, and gives `take` the entries of a space that were read since

@@ -624,6 +624,8 @@ enum Written {
     Lane,
     /// As the first, and announced as if it were the second.
     OwnInDisguise,
+    /// Down another lane, and it may have changed any key; with a marker down this one.
+    AnyElsewhere,
 }
 
 /// A session that joins a read gets its reply, once, and it is not older than what another was told that it has written
@@ -650,6 +652,7 @@ fn flight(written: Written, rule: Option<Rule>) {
                         l1.end_write(l1.hash(b"k"));
                         l1.invalidate(&space, b"k");
                     }
+                    Sent::Marker if written == Written::AnyElsewhere => l1.end_write_of_any(),
                     Sent::Marker => l1.end_write(l1.hash(b"k")),
                 }
             }
@@ -670,10 +673,10 @@ fn flight(written: Written, rule: Option<Rule>) {
         let acknowledged = Arc::clone(&acknowledged);
         move || {
             let key = l1.hash(b"k");
-            if written == Written::Own {
-                l1.begin_write(key, b"k");
-            } else {
-                l1.begin_lane_write(&space, key, b"k");
+            match written {
+                Written::Own => l1.begin_write(key, b"k"),
+                Written::Lane | Written::OwnInDisguise => l1.begin_lane_write(&space, key, b"k"),
+                Written::AnyElsewhere => l1.begin_write_of_any(),
             }
             // Somebody reads before it is sent.
             ask();
@@ -729,6 +732,7 @@ fn flight(written: Written, rule: Option<Rule>) {
 fn who_joins_a_read_gets_its_reply_and_none_that_is_older_than_what_was_written() {
     explore(|| flight(Written::Own, None));
     explore(|| flight(Written::Lane, None));
+    explore(|| flight(Written::AnyElsewhere, None));
     assert!(fails(|| flight(Written::Own, Some(Rule::JoinDropped))));
     assert!(fails(|| flight(Written::OwnInDisguise, None)));
 }

@@ -22,6 +22,7 @@ mod routes;
 pub mod scenarios;
 pub mod session;
 mod shadow;
+mod sharing;
 mod staleness;
 pub mod world;
 mod write_through;
