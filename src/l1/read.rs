@@ -22,7 +22,8 @@ impl Ident<'_> {
         }
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// Appends it, for [`Self::is`] later.
+    pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Value(key) => out.extend_from_slice(key),
             Self::Reply { name, rest } => {
@@ -30,14 +31,6 @@ impl Ident<'_> {
                 out.extend_from_slice(rest);
             }
         }
-    }
-
-    /// The same for a look-up later.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len());
-        self.write(&mut out);
-        out
     }
 
     /// Whether it is the one whose bytes these are, both being values or both replies.

@@ -340,7 +340,7 @@ impl L1 {
     #[must_use]
     pub fn bar(&self, space: &Space, key: u64, policy: &Keyspace) -> Option<Bar> {
         self.standing_bar(space, key, policy).or_else(|| {
-            if self.in_flight.has(key) {
+            if self.in_flight.has_beside(key, space.id) {
                 return Some(Bar::Written);
             }
             let poor = policy.admit != Admit::Always && self.table.read().is_poor(key);

@@ -8,9 +8,9 @@
 //!
 //! Locks: the table's, then a flight's, then a mailbox's, each for one step.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 use crate::sync::Mutex;
 
@@ -31,7 +31,7 @@ pub struct Joined {
 }
 
 /// A read under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Flight {
     hash: u64,
     /// What is asked, so that no two reads of one hash are taken for one.
@@ -42,9 +42,10 @@ pub struct Flight {
 }
 
 /// How far a read is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Stage {
     /// It is not in the lane's queue yet: what a session that joined sent afterwards might come before it.
+    #[default]
     Unsent,
     /// Its reply is to come.
     Sent(Vec<Joined>),
@@ -68,30 +69,62 @@ pub struct Join<'a> {
 /// The reads under way on one lane.
 #[derive(Debug, Default)]
 pub struct Flights {
-    by_hash: Mutex<HashMap<u64, Arc<Flight>, foldhash::fast::FixedState>>,
+    table: Mutex<Table>,
 }
 
+#[derive(Debug, Default)]
+struct Table {
+    under_way: HashTable<Arc<Flight>>,
+    /// Of reads that have ended, for the next ones: a miss allocates nothing for being shared.
+    spare: Vec<Arc<Flight>>,
+}
+
+/// No more reads that have ended are kept, and none that asked at such length.
+const SPARE: usize = 64;
+const SPARE_IDENT: usize = 1024;
+
 impl Flights {
+    /// A read that is about to be sent.
+    #[must_use]
+    pub fn begin(&self, l1: &L1, read: &Read<'_>, now: u64) -> Arc<Flight> {
+        let spare = self.table.lock().spare.pop();
+        let mut flight = spare.unwrap_or_default();
+        if let Some(flight) = Arc::get_mut(&mut flight) {
+            flight.hash = read.hash;
+            flight.ident.clear();
+            read.ident.write(&mut flight.ident);
+            flight.sent = now;
+            flight.generation = l1.generation(read.key);
+            *flight.stage.lock() = Stage::Unsent;
+        }
+        flight
+    }
+
     /// A read is in the lane's queue: sessions may join it; what was under way in its place is shared no further.
     pub fn add(&self, flight: Arc<Flight>) {
-        let mut by_hash = self.by_hash.lock();
+        let mut table = self.table.lock();
         let mut stage = flight.stage.lock();
         // The reply may have been quicker.
         if let Stage::Unsent = *stage {
             *stage = Stage::Sent(Vec::new());
             drop(stage);
-            by_hash.insert(flight.hash, flight);
+            let entry = table.under_way.entry(
+                flight.hash,
+                |other| other.hash == flight.hash,
+                |other| other.hash,
+            );
+            entry.insert(flight);
         }
     }
 
     /// Whether the session now shares such a read.
     #[must_use]
     pub fn join(&self, l1: &L1, read: &Read<'_>, join: &Join<'_>) -> bool {
-        let by_hash = self.by_hash.lock();
-        let Some(flight) = by_hash.get(&read.hash).map(Arc::clone) else {
+        let is_it = |flight: &Arc<Flight>| flight.hash == read.hash;
+        let found = (self.table.lock().under_way.find(read.hash, is_it)).map(Arc::clone);
+        let Some(flight) = found else {
             return false;
         };
-        drop(by_hash);
         let bound = u64::try_from(l1.settings().max_staleness.as_millis()).unwrap_or(u64::MAX);
         let dropped = flight.generation != l1.generation(read.key);
         if dropped && !l1.knocked_out(Rule::JoinDropped)
@@ -116,30 +149,25 @@ impl Flights {
     }
 
     /// The reply has begun, or there will be none: those who share it.
-    pub(super) fn end(&self, flight: &Arc<Flight>) -> Vec<Joined> {
-        let mut by_hash = self.by_hash.lock();
-        if let Entry::Occupied(entry) = by_hash.entry(flight.hash)
-            && Arc::ptr_eq(entry.get(), flight)
-        {
-            entry.remove();
+    pub(super) fn end(&self, mut flight: Arc<Flight>) -> Vec<Joined> {
+        let mut table = self.table.lock();
+        let is_it = |other: &Arc<Flight>| Arc::ptr_eq(other, &flight);
+        if let Ok(found) = table.under_way.find_entry(flight.hash, is_it) {
+            found.remove();
         }
-        flight.take()
+        let joined = flight.take();
+        // Its session may not have come to say that it is sent, and somebody may be about to join.
+        if table.spare.len() < SPARE
+            && Arc::get_mut(&mut flight)
+                .is_some_and(|flight| flight.ident.capacity() <= SPARE_IDENT)
+        {
+            table.spare.push(flight);
+        }
+        joined
     }
 }
 
 impl Flight {
-    /// A read that is about to be sent.
-    #[must_use]
-    pub fn new(l1: &L1, read: &Read<'_>, now: u64) -> Arc<Self> {
-        Arc::new(Self {
-            hash: read.hash,
-            ident: read.ident.to_bytes(),
-            sent: now,
-            generation: l1.generation(read.key),
-            stage: Mutex::new(Stage::Unsent),
-        })
-    }
-
     /// Ends it: those who share it.
     pub(super) fn take(&self) -> Vec<Joined> {
         match std::mem::replace(&mut *self.stage.lock(), Stage::Ended) {

@@ -60,7 +60,7 @@ pub struct Extra {
     /// Other sessions may share its reply.
     pub flight: Option<Arc<Flight>>,
     /// Its reply is compared with this.
-    pub predicted: Option<Predicted>,
+    pub predicted: Option<Box<Predicted>>,
 }
 
 impl Extra {
@@ -204,7 +204,7 @@ pub struct Pending {
     /// What its reply does.
     pub op: Op,
     /// What few commands have.
-    pub extra: Option<Box<Extra>>,
+    pub extra: Extra,
 }
 
 impl Pending {
@@ -223,7 +223,7 @@ impl Pending {
             given_up: false,
             reads: None,
             op,
-            extra: None,
+            extra: Extra::default(),
         }
     }
 
@@ -304,7 +304,7 @@ pub(super) fn refuse_in_turn(l1: &Arc<L1>, pending: &mut Vec<Pending>, error: &s
         if relayed {
             pending.settle_later(&mut unsent);
             pending.op = Op::Refused(Arc::clone(&error));
-            pending.extra = None;
+            pending.extra = Extra::default();
         }
         relayed
     });
@@ -321,7 +321,7 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
         _ => (failure.error, failure.again),
     };
     let sent = pending.sent();
-    let flight = pending.extra.and_then(|extra| extra.flight);
+    let flight = pending.extra.flight;
     for joined in flight.map(|flight| flight.take()).unwrap_or_default() {
         fail_joined(&joined, error, again);
     }

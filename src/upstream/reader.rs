@@ -401,6 +401,7 @@ impl Reader {
     }
 
     /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
+    #[inline]
     fn answered_write(&mut self, keys: &Keys) {
         let stays = matches!(keys, Keys::One(_) | Keys::Many(_));
         match self.beside {

@@ -5,7 +5,7 @@ use crate::l1::settings::{Admit, Settings};
 use crate::l1::{Lookup, RuleSet};
 use crate::telemetry::Telemetry;
 use crate::telemetry::settings::Settings as TelemetrySettings;
-use crate::upstream::{Attempt, FillKeys, Filled};
+use crate::upstream::{Attempt, Extra, FillKeys, Filled};
 
 const PUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
 
@@ -48,7 +48,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         given_up: false,
         reads: None,
         op: Op::Fill(Box::new(keys)),
-        extra: None,
+        extra: Extra::default(),
     });
     (reader, session)
 }

@@ -6,10 +6,10 @@
 
 /// Words in a block.
 const BLOCK: usize = 8;
-/// The least number of words. Small caches need a memory longer than themselves.
-const LEAST_WORDS: usize = 1024;
-/// Entries for each word, when the sketch is fullest: 4 to 8 bytes an entry.
-const ENTRIES_A_WORD: usize = 2;
+/// The least number of blocks. Small caches need a memory longer than themselves.
+const LEAST_BLOCKS: usize = 128;
+/// Entries for each block, when the sketch is fullest: 4 to 8 bytes an entry.
+const ENTRIES_A_BLOCK: usize = 16;
 /// Counts for each entry between two halvings. With 10, as usual, what is read once in several turnovers is
 /// forgotten (P3, loop); beyond 30 nothing more is won.
 const MEMORY: usize = 30;
@@ -20,7 +20,7 @@ const HIGHEST: u64 = 15;
 /// See the module's header.
 #[derive(Debug)]
 pub struct Sketch {
-    words: Vec<u64>,
+    blocks: Vec<[u64; BLOCK]>,
     counted: usize,
     period: usize,
 }
@@ -28,7 +28,7 @@ pub struct Sketch {
 impl Sketch {
     pub fn new() -> Self {
         Self {
-            words: vec![0; LEAST_WORDS],
+            blocks: vec![[0; BLOCK]; LEAST_BLOCKS],
             counted: 0,
             period: MEMORY * LEAST_ENTRIES,
         }
@@ -37,53 +37,61 @@ impl Sketch {
     /// Makes it large enough for so many entries, and its memory as long. What was counted stays.
     pub fn reach(&mut self, entries: usize) {
         self.period = MEMORY * entries.max(LEAST_ENTRIES);
-        if entries > self.words.len() * ENTRIES_A_WORD {
+        if entries > self.blocks.len() * ENTRIES_A_BLOCK {
             // A block's number is taken from the hash's low bits, so a key finds its counts in either half.
-            let len = self.words.len();
-            self.words.reserve_exact(len);
-            self.words.extend_from_within(..);
+            let len = self.blocks.len();
+            self.blocks.reserve_exact(len);
+            self.blocks.extend_from_within(..);
         }
     }
 
     /// How often `hash` was counted lately; at most 15, and too high where others share its counters.
     pub fn count(&self, hash: u64) -> u64 {
-        let places = self.places(hash);
-        let counts = places.map(|(word, shift)| self.words[word] >> shift & HIGHEST);
-        counts.into_iter().min().unwrap_or_default()
+        let (block, places) = self.places(hash);
+        least(&self.blocks[block], places)
     }
 
     /// Counts `hash` once.
     pub fn add(&mut self, hash: u64) {
-        let count = self.count(hash);
+        let (block, places) = self.places(hash);
+        let block = &mut self.blocks[block];
+        let count = least(block, places);
         if count < HIGHEST {
-            for (word, shift) in self.places(hash) {
+            for (word, shift) in places {
                 // The higher ones are others' counts as well, and need not grow.
-                if self.words[word] >> shift & HIGHEST == count {
-                    self.words[word] += 1 << shift;
+                if block[word] >> shift & HIGHEST == count {
+                    block[word] += 1 << shift;
                 }
             }
         }
         self.counted += 1;
         if self.counted >= self.period {
             self.counted /= 2;
-            for word in &mut self.words {
+            for word in self.blocks.as_flattened_mut() {
                 *word = *word >> 1 & 0x7777_7777_7777_7777;
             }
         }
     }
 
-    /// The word and the shift of each of the four counters; no two of them are in one word.
-    fn places(&self, hash: u64) -> [(usize, u32); 4] {
+    /// The block, and in it the word and the shift of each of the four counters; no two of them are in one word.
+    #[inline]
+    fn places(&self, hash: u64) -> (usize, [(usize, u32); 4]) {
         let mixed = hash.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let blocks = self.words.len() / BLOCK;
-        let block = usize::try_from(mixed >> 40).unwrap_or_default() & (blocks - 1);
+        let block = usize::try_from(mixed >> 40).unwrap_or_default() & (self.blocks.len() - 1);
         let choices = (mixed >> 8).to_le_bytes();
-        std::array::from_fn(|row| {
+        let places = std::array::from_fn(|row| {
             let choice = choices[row];
-            let word = block * BLOCK + row * 2 + usize::from(choice >> 4 & 1);
+            let word = row * 2 + usize::from(choice >> 4 & 1);
             (word, u32::from(choice & 15) * 4)
-        })
+        });
+        (block, places)
     }
+}
+
+#[inline]
+fn least(block: &[u64; BLOCK], places: [(usize, u32); 4]) -> u64 {
+    let counts = places.map(|(word, shift)| block[word] >> shift & HIGHEST);
+    counts.into_iter().min().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -103,8 +111,8 @@ mod tests {
         sketch.add(hash(2));
         let counts = |sketch: &Sketch| [1, 2, 3].map(|n| sketch.count(hash(n)));
         assert_eq!(counts(&sketch), [15, 1, 0]);
-        sketch.reach(LEAST_WORDS * ENTRIES_A_WORD + 1);
-        assert_eq!(sketch.words.len(), LEAST_WORDS * 2);
+        sketch.reach(LEAST_BLOCKS * ENTRIES_A_BLOCK + 1);
+        assert_eq!(sketch.blocks.len(), LEAST_BLOCKS * 2);
         assert_eq!(counts(&sketch), [15, 1, 0]);
         for _ in sketch.counted..sketch.period {
             sketch.add(hash(4));

@@ -71,7 +71,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if in_time
             && self.is_before_lane()
             && let Some(asked) = asked
-            && self.join(asked, UnderWay::Unsent, Missed::NotServing)
+            && self.join(
+                asked,
+                asked.first_read(&self.l1),
+                UnderWay::Unsent,
+                Missed::NotServing,
+            )
         {
             return;
         }

@@ -11,7 +11,6 @@ use crate::l1::Read;
 use crate::l1::keyspace::Missed;
 use crate::l1::settings::{FieldTtls, Keyspace, WritePolicy};
 use crate::resp::encode;
-use crate::upstream::flights::Flight;
 use crate::upstream::{Extra, FillKeys, Filled, Op, Pending, Predicted};
 
 /// Fields of a hash above which their times are not asked for.
@@ -21,6 +20,12 @@ const FIELDS: usize = 64;
 const CACHING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
 
 impl Asked<'_> {
+    /// The hash of its key, to be remembered where the reply is large; none of several values.
+    fn large(&self, first: Option<Read<'_>>) -> Option<u64> {
+        let single = !matches!(self.wanted, Wanted::Values);
+        first.filter(|_| single).map(|read| read.key)
+    }
+
     /// Asks how long the fields that it reads live, which are its last arguments.
     fn ask_for_fields(&self, out: &mut Vec<u8>, fields: usize) {
         let at = self.args.len() - fields;
@@ -41,6 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn send_read(
         &mut self,
         asked: Asked<'_>,
+        first: Option<Read<'_>>,
         predicted: Option<Predicted>,
         shared: bool,
         why: Missed,
@@ -48,19 +54,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let keyspace = self.keyspace(&asked);
         self.note_miss(keyspace, why);
         let mut extra = Extra {
-            predicted,
-            ..Extra::default()
+            predicted: predicted.map(Box::new),
+            flight: None,
         };
         // Who joins asks what became of one key since it was sent.
-        if shared && self.batch.is_empty() && asked.names_one_key() {
-            let read = self.reads(asked).next();
-            let flight = read.map(|read| Flight::new(&self.l1, &read, self.now));
-            extra.flight.clone_from(&flight);
-            self.flight = flight;
+        if shared
+            && self.batch.is_empty()
+            && asked.names_one_key()
+            && let (Some(seat), Some(read)) = (&self.seat, first)
+        {
+            let flight = seat.flights().begin(&self.l1, &read, self.now);
+            extra.flight = Some(Arc::clone(&flight));
+            self.flight = Some(flight);
         }
-        let extra = (!extra.is_empty()).then(|| Box::new(extra));
-        let Some(fill) = self.fill(asked, keyspace) else {
-            self.send_plain(asked, extra);
+        let Some(fill) = self.fill(asked, first, keyspace) else {
+            self.send_plain(asked, first, extra);
             return;
         };
         let mut ttls = Vec::new();
@@ -73,10 +81,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 asked.ask_for_fields(&mut ttls, fill.fields);
             }
         }
-        let key = asked.first_key().map(|key| self.l1.hash(key));
-        let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
         let op = Op::Fill(Box::new(fill));
-        self.queue_read(asked.request, true, reads, asked.shape(), op, extra);
+        self.queue_read(
+            asked.request,
+            true,
+            asked.large(first),
+            asked.shape(),
+            op,
+            extra,
+        );
         self.bytes.extend_from_slice(&ttls);
     }
 
@@ -108,14 +121,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.batch.push(Pending::ours(nobody, self.now, op));
     }
 
-    pub(super) fn send_plain(&mut self, asked: Asked<'_>, extra: Option<Box<Extra>>) {
-        let key = asked.first_key().map(|key| self.l1.hash(key));
-        let reads = key.filter(|_| !matches!(asked.wanted, Wanted::Values));
-        self.queue_read(asked.request, true, reads, asked.shape(), Op::Relay, extra);
+    pub(super) fn send_plain(&mut self, asked: Asked<'_>, first: Option<Read<'_>>, extra: Extra) {
+        self.queue_read(
+            asked.request,
+            true,
+            asked.large(first),
+            asked.shape(),
+            Op::Relay,
+            extra,
+        );
     }
 
     /// How the read is put into L1, if it is.
-    fn fill(&self, asked: Asked<'_>, keyspace: u8) -> Option<FillKeys> {
+    fn fill(&self, asked: Asked<'_>, first: Option<Read<'_>>, keyspace: u8) -> Option<FillKeys> {
         if !self.l1_on {
             return None;
         }
@@ -137,15 +155,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 (admitted > 0).then_some((Filled::Values, None))?
             }
             Wanted::Value => {
-                let key = asked.first_key()?;
-                let read = self.l1.value(key);
+                let (key, read) = (asked.first_key()?, first?);
                 let admitted = self.l1.admits(space, &read, policy);
                 let held = admitted.then(|| self.l1.held(space, read.key, key, self.now))?;
                 (Filled::Value, held)
             }
             Wanted::Reply(row) => {
                 let keys = asked.keys();
-                let first = keys.first()?;
+                let key = keys.first()?;
                 if !self.keeps_all(row, asked.args.len(), &keys) {
                     return None;
                 }
@@ -154,9 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         .fields(asked.args.len())
                         .map_or(0, |fields| fields.len());
                 }
-                let read = self.l1.reply(row.name, first, asked.rest());
+                let read = first?;
                 let admitted = self.l1.admits(space, &read, policy);
-                let of_key = || self.l1.held(space, read.key, first, self.now);
+                let of_key = || self.l1.held(space, read.key, key, self.now);
                 let plain = keys.len() == 1 && fields == 0;
                 let held = admitted.then(|| plain.then(of_key).flatten())?;
                 let (name, rest) = (row.name, asked.rest().into());

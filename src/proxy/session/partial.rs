@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             args: &ranges,
             wanted: Wanted::Values,
         };
-        self.send_read(ask, None, false, why);
+        self.send_read(ask, ask.first_read(&self.l1), None, false, why);
         self.silent = silent;
         true
     }

@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         shape: Shape,
         op: Op,
     ) {
-        self.queue_read(request, repeatable, reads, shape, op, None);
+        self.queue_read(request, repeatable, reads, shape, op, Extra::default());
     }
 
     /// The same with what few commands have.
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         reads: Option<u64>,
         shape: Shape,
         op: Op,
-        extra: Option<Box<Extra>>,
+        extra: Extra,
     ) {
         self.sent += 1;
         let told = self.telling.is_followed();

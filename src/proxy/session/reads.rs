@@ -19,7 +19,7 @@ use crate::resp::downgrade::Shape;
 use crate::resp::encode;
 use crate::telemetry::durations::Route;
 use crate::upstream::flights::Join;
-use crate::upstream::{NO_KEYSPACE, Predicted};
+use crate::upstream::{Extra, NO_KEYSPACE, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
@@ -96,6 +96,16 @@ impl<'a> Asked<'a> {
         Some(&self.request[self.args.get(at)?.clone()])
     }
 
+    /// What L1 knows it by, or, of several values, the first; none where its keys cannot be told.
+    #[inline]
+    pub(super) fn first_read(&self, l1: &L1) -> Option<Read<'a>> {
+        let key = self.first_key()?;
+        Some(match self.wanted {
+            Wanted::Value | Wanted::Values => l1.value(key),
+            Wanted::Reply(row) => l1.reply(row.name, key, self.rest()),
+        })
+    }
+
     /// Whether it is of a single key.
     pub(super) fn names_one_key(&self) -> bool {
         let Wanted::Reply(row) = self.wanted else {
@@ -167,7 +177,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             };
             let keyspace = self.keyspace(&asked);
             self.note_miss(keyspace, Missed::Overtaken);
-            self.send_plain(asked, None);
+            let first = asked.first_read(&self.l1);
+            self.send_plain(asked, first, Extra::default());
         }
         self.silent = silent;
         self.telling.resume(in_hand);
@@ -239,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if serving
             && !idle
             && self.l1.knocked_out(Rule::JoinIdle)
-            && self.join(asked, UnderWay::Sent, why)
+            && self.join(asked, asked.first_read(&self.l1), UnderWay::Sent, why)
         {
             return;
         }
@@ -265,9 +276,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             {
                 return;
             }
-            if self.join(asked, UnderWay::Sent, why) {
-                return;
-            }
         } else if serving && self.may_wait(asked, &mut why) {
             let captured = self.l1.knocked_out(Rule::WaitingHit).then(|| {
                 let before = self.out.len();
@@ -290,11 +298,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // Nothing is known there yet, and nothing was sent: such reads are shared as well.
         let fresh = !serving && idle && self.is_before_lane();
-        if fresh && self.join(asked, UnderWay::Unsent, why) {
-            return;
+        let first = asked.first_read(&self.l1);
+        let shared = if fresh {
+            self.join(asked, first, UnderWay::Unsent, why)
+        } else {
+            let missed = serving && idle && self.l1.mode() != Mode::Shadow;
+            missed && self.join(asked, first, UnderWay::Sent, why)
+        };
+        if !shared {
+            self.flush_deferred();
+            let may_be_shared = (serving || fresh) && idle;
+            self.send_read(asked, first, predicted, may_be_shared, why);
         }
-        self.flush_deferred();
-        self.send_read(asked, predicted, (serving || fresh) && idle, why);
     }
 
     /// Whether L1 can answer a read when its turn comes; `why` not, if not.
@@ -321,21 +336,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The L1 reads that a request consists of.
     pub(super) fn reads<'a>(&self, asked: Asked<'a>) -> impl Iterator<Item = Read<'a>> {
-        let reply = match asked.wanted {
-            Wanted::Reply(row) => asked
-                .first_key()
-                .map(|key| self.l1.reply(row.name, key, asked.rest())),
-            Wanted::Value | Wanted::Values => None,
-        };
-        let keys = match asked.wanted {
-            Wanted::Value | Wanted::Values => &asked.args[1..],
-            Wanted::Reply(_) => &[],
+        let further = match asked.wanted {
+            Wanted::Values => &asked.args[2..],
+            Wanted::Value | Wanted::Reply(_) => &[],
         };
         let l1 = &self.l1;
-        let values = keys
+        let values = further
             .iter()
             .map(move |key| l1.value(&asked.request[key.clone()]));
-        reply.into_iter().chain(values)
+        asked.first_read(l1).into_iter().chain(values)
     }
 
     /// Whether L1 has all that is asked for, or why not.
@@ -347,12 +356,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes part in the same read of another session, if one is under way: only with nothing outstanding, or it would
     /// be answered out of its turn.
-    pub(super) fn join(&mut self, asked: Asked<'_>, under_way: UnderWay, why: Missed) -> bool {
+    pub(super) fn join(
+        &mut self,
+        asked: Asked<'_>,
+        first: Option<Read<'_>>,
+        under_way: UnderWay,
+        why: Missed,
+    ) -> bool {
         let busy = !self.batch.is_empty() && !self.l1.knocked_out(Rule::JoinIdle);
         if matches!(asked.wanted, Wanted::Values) || self.silent || busy {
             return false;
         }
-        let (Some(seat), Some(read)) = (&self.seat, self.reads(asked).next()) else {
+        let (Some(seat), Some(read)) = (&self.seat, first) else {
             return false;
         };
         let join = Join {

@@ -51,9 +51,9 @@ impl Reader {
             mail.end_with(error, pending.silent);
             drop(mail);
             pending.given_up = true;
-            let flight = pending.extra.take().and_then(|extra| extra.flight);
+            let flight = std::mem::take(&mut pending.extra).flight;
             for joined in flight
-                .map(|flight| self.flights.end(&flight))
+                .map(|flight| self.flights.end(flight))
                 .unwrap_or_default()
             {
                 fail_joined(&joined, error, None);

@@ -68,7 +68,7 @@ impl Reader {
 #[inline]
 fn plain_of<'a>(head: &'a Pending, session: Option<&Arc<Mailbox>>) -> Option<&'a Arc<Mailbox>> {
     let handed_over = matches!(head.op, Op::Relay | Op::Write(_))
-        && head.extra.is_none()
+        && head.extra.is_empty()
         && !(head.given_up || head.silent || head.told);
     let own = head.session.as_ref().filter(|_| handed_over)?;
     session

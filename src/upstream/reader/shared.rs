@@ -15,7 +15,7 @@ use crate::upstream::pending::Predicted;
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     joined: Vec<Joined>,
-    predicted: Option<Predicted>,
+    predicted: Option<Box<Predicted>>,
     bytes: Vec<u8>,
 }
 
@@ -32,10 +32,14 @@ impl Shared {
 impl Reader {
     /// The first bytes of a reply are here.
     pub(super) fn begin_shared(&mut self) {
-        let Some(extra) = self.pending.front_mut().and_then(|head| head.extra.take()) else {
+        let Some(head) = self.pending.front_mut() else {
             return;
         };
-        let joined = extra.flight.map(|flight| self.flights.end(&flight));
+        if head.extra.is_empty() {
+            return;
+        }
+        let extra = std::mem::take(&mut head.extra);
+        let joined = extra.flight.map(|flight| self.flights.end(flight));
         self.shared = Shared {
             joined: joined.unwrap_or_default(),
             predicted: extra.predicted,

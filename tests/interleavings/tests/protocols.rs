@@ -644,7 +644,7 @@ fn flight(written: Written, rule: Option<Rule>) {
                 match sent {
                     Sent::Read(flight) => {
                         let version = server.load(Ordering::SeqCst);
-                        answer(&flights, &flight, version.to_string().as_bytes());
+                        answer(&flights, flight, version.to_string().as_bytes());
                     }
                     Sent::Write(version) => {
                         server.store(version, Ordering::SeqCst);
@@ -661,7 +661,7 @@ fn flight(written: Written, rule: Option<Rule>) {
     let ask = {
         let (l1, flights, send) = (Arc::clone(&l1), Arc::clone(&flights), send.clone());
         move || {
-            let flight = Flight::new(&l1, &l1.value(b"k"), 1);
+            let flight = flights.begin(&l1, &l1.value(b"k"), 1);
             // Its reply may be there before it is known to be under way.
             send.send(Sent::Read(Arc::clone(&flight))).expect("a lane");
             flights.add(flight);
