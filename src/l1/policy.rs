@@ -145,8 +145,9 @@ impl Policy {
         }
     }
 
-    /// A key was read and is not here. A hit is [marked](Mark::hit) by the owner, who has the entry in hand.
-    pub fn miss(&mut self, hash: u64) {
+    /// A key was read that was not here, and is about to be taken in. A hit is [marked](Mark::hit) by the owner, who has the
+    /// entry in hand; a read of which nothing is kept is not counted.
+    pub fn note_read(&mut self, hash: u64) {
         self.sketch.add(hash);
     }
 

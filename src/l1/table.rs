@@ -87,7 +87,7 @@ impl Table {
         self.slab.0.iter().flatten()
     }
 
-    /// The live entry of a read in `space`, or why there is none. The policy is told of the read, whether it hits or not.
+    /// The live entry of a read in `space`, or why there is none. The policy is told of the read, if it samples its key.
     #[inline]
     pub fn get(
         &mut self,
@@ -100,7 +100,6 @@ impl Table {
             self.sampled_read(space, read);
         }
         let Some(at) = self.find(space, read) else {
-            self.policy.miss(read.hash);
             return Err(Missed::NotHeld);
         };
         let entry = self.slab.entry(at);
@@ -108,7 +107,6 @@ impl Table {
         if ended || entry.is_joint() && !entry.is_joint_true(generations) {
             self.keep_admitted(at);
             self.remove_at(at);
-            self.policy.miss(read.hash);
             return Err(if ended {
                 Missed::Expired
             } else {
@@ -210,6 +208,7 @@ impl Table {
         if bytes > self.policy.capacity() {
             return None;
         }
+        self.policy.note_read(hash);
         let mut evicted = 0;
         while !self.policy.fits(bytes) {
             let Some(at) = self.policy.evict(&mut self.slab) else {

@@ -52,7 +52,7 @@ use crate::resp::request::RequestScanner;
 use crate::telemetry::clock::{millis, now_ms, now_us};
 use crate::telemetry::durations::Label;
 use crate::upstream::buffers::Share;
-use crate::upstream::flights::Flight;
+use crate::upstream::flights::Departures;
 use crate::upstream::identity::LaneKey;
 use crate::upstream::lanes::{Lanes, Seat};
 use crate::upstream::mailbox::Mailbox;
@@ -157,7 +157,7 @@ pub struct Session<S> {
     bytes: Vec<u8>,
     batch: Vec<Pending>,
     /// The read of the batch that others may join once it is submitted.
-    flight: Option<Arc<Flight>>,
+    departures: Departures,
     /// The newest read that was sent, while it may have to be sent again.
     repeat: Vec<u8>,
     /// The same of what is queued and not submitted.
@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             written: 0,
             bytes: Vec::new(),
             batch: Vec::new(),
-            flight: None,
+            departures: Departures::default(),
             repeat: Vec::new(),
             queued_repeat: Vec::new(),
             again: false,

@@ -69,46 +69,56 @@ pub struct Join<'a> {
 /// The reads under way on one lane.
 #[derive(Debug, Default)]
 pub struct Flights {
-    table: Mutex<Table>,
+    under_way: Mutex<HashTable<Arc<Flight>>>,
 }
 
+/// A session's flights, of which one at most is under way: the next has the room of one that has ended, so that a miss
+/// allocates nothing for being shared.
 #[derive(Debug, Default)]
-struct Table {
-    under_way: HashTable<Arc<Flight>>,
-    /// Of reads that have ended, for the next ones: a miss allocates nothing for being shared.
-    spare: Vec<Arc<Flight>>,
+pub struct Departures {
+    newest: Arc<Flight>,
+    /// It is not under way yet.
+    due: bool,
 }
 
-/// No more reads that have ended are kept, and none that asked at such length.
-const SPARE: usize = 64;
-const SPARE_IDENT: usize = 1024;
+/// The room of a read that asked at greater length is not kept.
+const LONG: usize = 1024;
 
-impl Flights {
+impl Departures {
     /// A read that is about to be sent.
     #[must_use]
-    pub fn begin(&self, l1: &L1, read: &Read<'_>, now: u64) -> Arc<Flight> {
-        let spare = self.table.lock().spare.pop();
-        let mut flight = spare.unwrap_or_default();
-        if let Some(flight) = Arc::get_mut(&mut flight) {
+    pub fn begin(&mut self, l1: &L1, read: &Read<'_>, now: u64) -> Arc<Flight> {
+        if self.newest.ident.capacity() > LONG || Arc::get_mut(&mut self.newest).is_none() {
+            self.newest = Arc::default();
+        }
+        if let Some(flight) = Arc::get_mut(&mut self.newest) {
             flight.hash = read.hash;
             flight.ident.clear();
             read.ident.write(&mut flight.ident);
             flight.sent = now;
             flight.generation = l1.generation(read.key);
-            *flight.stage.lock() = Stage::Unsent;
+            flight.stage = Mutex::new(Stage::Unsent);
         }
-        flight
+        self.due = true;
+        Arc::clone(&self.newest)
     }
 
+    /// The one that was begun last, if it was not asked for since.
+    pub fn take(&mut self) -> Option<Arc<Flight>> {
+        std::mem::take(&mut self.due).then(|| Arc::clone(&self.newest))
+    }
+}
+
+impl Flights {
     /// A read is in the lane's queue: sessions may join it; what was under way in its place is shared no further.
     pub fn add(&self, flight: Arc<Flight>) {
-        let mut table = self.table.lock();
+        let mut under_way = self.under_way.lock();
         let mut stage = flight.stage.lock();
         // The reply may have been quicker.
         if let Stage::Unsent = *stage {
             *stage = Stage::Sent(Vec::new());
             drop(stage);
-            let entry = table.under_way.entry(
+            let entry = under_way.entry(
                 flight.hash,
                 |other| other.hash == flight.hash,
                 |other| other.hash,
@@ -121,7 +131,7 @@ impl Flights {
     #[must_use]
     pub fn join(&self, l1: &L1, read: &Read<'_>, join: &Join<'_>) -> bool {
         let is_it = |flight: &Arc<Flight>| flight.hash == read.hash;
-        let found = (self.table.lock().under_way.find(read.hash, is_it)).map(Arc::clone);
+        let found = (self.under_way.lock().find(read.hash, is_it)).map(Arc::clone);
         let Some(flight) = found else {
             return false;
         };
@@ -149,21 +159,19 @@ impl Flights {
     }
 
     /// The reply has begun, or there will be none: those who share it.
-    pub(super) fn end(&self, mut flight: Arc<Flight>) -> Vec<Joined> {
-        let mut table = self.table.lock();
-        let is_it = |other: &Arc<Flight>| Arc::ptr_eq(other, &flight);
-        if let Ok(found) = table.under_way.find_entry(flight.hash, is_it) {
+    pub(super) fn end(&self, flight: &Arc<Flight>) -> Vec<Joined> {
+        let mut under_way = self.under_way.lock();
+        let is_it = |other: &Arc<Flight>| Arc::ptr_eq(other, flight);
+        if let Ok(found) = under_way.find_entry(flight.hash, is_it) {
             found.remove();
         }
-        let joined = flight.take();
-        // Its session may not have come to say that it is sent, and somebody may be about to join.
-        if table.spare.len() < SPARE
-            && Arc::get_mut(&mut flight)
-                .is_some_and(|flight| flight.ident.capacity() <= SPARE_IDENT)
-        {
-            table.spare.push(flight);
-        }
-        joined
+        flight.take()
+    }
+
+    /// Those of a connection that is lost have ended.
+    pub(super) fn forget_ended(&self) {
+        let mut under_way = self.under_way.lock();
+        under_way.retain(|flight| !matches!(*flight.stage.lock(), Stage::Ended));
     }
 }
 

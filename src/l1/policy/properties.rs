@@ -58,7 +58,7 @@ impl Store {
         }
         match found {
             Some(slot) => self.owner.mark(slot).hit(),
-            None => self.policy.miss(hash),
+            None => self.policy.note_read(hash),
         }
     }
 

@@ -61,11 +61,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if shared
             && self.batch.is_empty()
             && asked.names_one_key()
-            && let (Some(seat), Some(read)) = (&self.seat, first)
+            && let Some(read) = first
         {
-            let flight = seat.flights().begin(&self.l1, &read, self.now);
-            extra.flight = Some(Arc::clone(&flight));
-            self.flight = Some(flight);
+            extra.flight = Some(self.departures.begin(&self.l1, &read, self.now));
         }
         let Some(fill) = self.fill(asked, first, keyspace) else {
             self.send_plain(asked, first, extra);

@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         while let Some(seat) = &self.seat {
             match seat.submit(&mut self.bytes, &mut self.batch, behind) {
                 Ok(submitted) => {
-                    if let Some(flight) = self.flight.take()
+                    if let Some(flight) = self.departures.take()
                         && submitted == Submitted::Queued
                     {
                         seat.flights().add(flight);

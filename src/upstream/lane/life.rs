@@ -270,6 +270,7 @@ impl Lane {
             Retry::Never => None,
         };
         let unsettled = reader.fail(&error, again);
+        self.flights.forget_ended();
         lanes.settle_beside(&Settling::new(lanes.l1(), unsettled), self);
     }
 }

@@ -53,7 +53,7 @@ impl Reader {
             pending.given_up = true;
             let flight = std::mem::take(&mut pending.extra).flight;
             for joined in flight
-                .map(|flight| self.flights.end(flight))
+                .map(|flight| self.flights.end(&flight))
                 .unwrap_or_default()
             {
                 fail_joined(&joined, error, None);

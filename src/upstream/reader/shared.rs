@@ -39,7 +39,7 @@ impl Reader {
             return;
         }
         let extra = std::mem::take(&mut head.extra);
-        let joined = extra.flight.map(|flight| self.flights.end(flight));
+        let joined = extra.flight.map(|flight| self.flights.end(&flight));
         self.shared = Shared {
             joined: joined.unwrap_or_default(),
             predicted: extra.predicted,

@@ -12,7 +12,7 @@ pub mod flights;
 pub mod mailbox;
 
 /// What a lane's reader does with the reply to a read under way: everybody who shares it gets it.
-pub fn answer(flights: &Flights, flight: Arc<Flight>, reply: &[u8]) {
+pub fn answer(flights: &Flights, flight: &Arc<Flight>, reply: &[u8]) {
     for joined in flights.end(flight) {
         let mut mail = joined.session.lock();
         mail.out.extend_from_slice(reply);

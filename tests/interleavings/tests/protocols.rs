@@ -12,7 +12,7 @@ use nearside_interleavings::resp::downgrade::Shape;
 use nearside_interleavings::sync::Mutex;
 use nearside_interleavings::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use nearside_interleavings::upstream::answer;
-use nearside_interleavings::upstream::flights::{Flight, Flights, Join};
+use nearside_interleavings::upstream::flights::{Departures, Flight, Flights, Join};
 use nearside_interleavings::upstream::mailbox::Mailbox;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::mpsc::channel;
@@ -644,7 +644,7 @@ fn flight(written: Written, rule: Option<Rule>) {
                 match sent {
                     Sent::Read(flight) => {
                         let version = server.load(Ordering::SeqCst);
-                        answer(&flights, flight, version.to_string().as_bytes());
+                        answer(&flights, &flight, version.to_string().as_bytes());
                     }
                     Sent::Write(version) => {
                         server.store(version, Ordering::SeqCst);
@@ -661,7 +661,7 @@ fn flight(written: Written, rule: Option<Rule>) {
     let ask = {
         let (l1, flights, send) = (Arc::clone(&l1), Arc::clone(&flights), send.clone());
         move || {
-            let flight = flights.begin(&l1, &l1.value(b"k"), 1);
+            let flight = Departures::default().begin(&l1, &l1.value(b"k"), 1);
             // Its reply may be there before it is known to be under way.
             send.send(Sent::Read(Arc::clone(&flight))).expect("a lane");
             flights.add(flight);
