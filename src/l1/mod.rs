@@ -38,7 +38,7 @@
 //! |---|---|---|
 //! | `epoch` | a drop that refuses what was sent, *before* it takes the lock | a fill, under the lock: either it sees the number moved, or the drop is still to come |
 //! | `barred` | a write of any key, *before* it takes the lock | the same, for the same reason |
-//! | a key's writes in flight | a write, *before* it looks whether its key is held; its end, at any time | a fill, under the lock; a reply that hangs on the key further, before; a read that would share another's |
+//! | a key's writes in flight | a write, *before* it looks whether its key is held; its end, at any time | a fill, under the lock; a reply that hangs on the key further, before; a read that would share another's, and for it only those count that its lane does not carry |
 //! | `drops` | every drop by others than this nearside's writes, *after* it | an MGET, before its first look-up and behind its last: unchanged, no drop has ended in between, so nothing newer has been put in behind one |
 //! | a key's number | every drop of it, with the drop | a plain read, together with what is held, under the lock; its fill, under the lock. A reply that hangs on the key further: its fill *before* it asks for writes in flight, a hit at the look-up. An audit's claim: before its look-up, and when the upstream has answered (`claim.rs`) |
 //! | the number of all | a drop of everything, *after* it | the same plain reads: an entry that is found was not dropped yet, so the number is still to move |
