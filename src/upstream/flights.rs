@@ -3,8 +3,10 @@
 //!
 //! A session joins only with nothing outstanding, outside a fence and while L1 serves it: its own order and what it was
 //! told before then hold for a reply that is still to come on the lane. No push, and no write of ours, may have concerned
-//! the key since the read was sent, and the read may not be older than a hit may be. From the first byte of the reply
-//! nobody joins any more. If the read fails, so do all who share it, at once. Only reads of one key are shared.
+//! the key since the read was begun, and the read may not be older than a hit may be. A write under way may have been
+//! acknowledged although the read knows nothing of it, unless it goes down the same lane, whose replies come in order:
+//! beside any other nobody joins. From the first byte of the reply nobody joins any more. If the read fails, so do all
+//! who share it, at once. Only reads of one key are shared.
 //!
 //! Locks: the table's, then a flight's, then a mailbox's, each for one step.
 
