@@ -274,6 +274,11 @@ impl Table {
         }
     }
 
+    /// A write has overtaken a fill of this key, which cost its price all the same.
+    pub fn settle_refused(&mut self, key: u64) {
+        self.earnings.settle(key, 0);
+    }
+
     /// Ends what was filled under a key, and settles its account.
     fn drop_at(&mut self, key: u64, at: u32) {
         self.earnings.settle(key, self.slab.entry(at).hits());
