@@ -109,8 +109,13 @@ impl Run {
 
     /// The next line of the command's standard output.
     fn line(&self) -> String {
+        self.line_after("what went before")
+    }
+
+    /// The same, and what it is waited for after.
+    fn line_after(&self, what: &str) -> String {
         let line = self.lines.recv_timeout(PATIENCE);
-        line.unwrap_or_else(|error| panic!("no line, {error}: {:?}", self.rest()))
+        line.unwrap_or_else(|error| panic!("no line after {what}, {error}: {:?}", self.rest()))
     }
 
     /// Waits for this line.
