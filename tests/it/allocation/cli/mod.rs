@@ -21,8 +21,10 @@ use crate::support::{PATIENCE, eventually};
 
 /// The program, which asks at this side port.
 fn alloc(http: SocketAddr, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nearside"));
+    // Also where the tests were started by nohup, which has SIGHUP ignored.
+    let mut command = Command::new("env");
     command
+        .args(["--default-signal", env!("CARGO_BIN_EXE_nearside")])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").expect("a PATH"))
         .env("NEARSIDE_HTTP", http.to_string())
