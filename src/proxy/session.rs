@@ -60,6 +60,7 @@ use crate::upstream::{NO_KEYSPACE, Pending};
 
 mod again;
 mod ahead;
+mod asked;
 mod attention;
 mod audit;
 mod block;

@@ -7,7 +7,8 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::reads::{Asked, UnderWay};
+use super::asked::Asked;
+use super::reads::UnderWay;
 use super::route::Way;
 use crate::command;
 use crate::l1::keyspace::Missed;

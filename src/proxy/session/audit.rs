@@ -4,7 +4,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::reads::{Asked, Wanted};
+use super::asked::{Asked, Wanted};
 use crate::l1::Read;
 use crate::l1::settings::Mode;
 use crate::resp::alike::Arrays;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::reads::{Asked, Wanted};
+use super::asked::{Asked, Wanted};
 use super::route::Way;
 use crate::command::{self, Cache, Class, Flags, Row};
 use crate::l1::Bar;

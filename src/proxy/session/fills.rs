@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::reads::{Asked, Wanted};
+use super::asked::{Asked, Wanted};
 use crate::command::Row;
 use crate::l1::Read;
 use crate::l1::keyspace::Missed;
@@ -18,28 +18,6 @@ const FIELDS: usize = 64;
 
 /// Has the next read tracked.
 const CACHING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
-
-impl Asked<'_> {
-    /// The hash of its key, to be remembered where the reply is large; none of several values.
-    fn large(&self, first: Option<Read<'_>>) -> Option<u64> {
-        let single = !matches!(self.wanted, Wanted::Values);
-        first.filter(|_| single).map(|read| read.key)
-    }
-
-    /// Asks how long the fields that it reads live, which are its last arguments.
-    fn ask_for_fields(&self, out: &mut Vec<u8>, fields: usize) {
-        let at = self.args.len() - fields;
-        let number = fields.to_string();
-        let mut words: Vec<&[u8]> = vec![b"HPTTL", &self.request[self.args[1].clone()], b"FIELDS"];
-        words.push(number.as_bytes());
-        words.extend(
-            self.args[at..]
-                .iter()
-                .map(|field| &self.request[field.clone()]),
-        );
-        encode::request(out, &words);
-    }
-}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Sends a read that missed, and `why`, as a fill where that pays; others may join it if it may be `shared`.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::reads::{Asked, Wanted};
+use super::asked::{Asked, Wanted};
 use crate::l1::keyspace::Missed;
 use crate::l1::{Epoch, Lookup, Rule};
 use crate::resp::downgrade::Shape;

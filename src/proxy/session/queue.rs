@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::Session;
 use crate::command::Row;
-use crate::l1::Rule;
+use crate::l1::{Rule, Space};
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
@@ -172,13 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let keys = row.written(request, args)?;
         Some(
-            keys.map(|at| {
-                let key = &request[args[at].clone()];
-                let hash = self.l1.hash(key);
-                self.l1.begin_write(hash, key);
-                hash
-            })
-            .collect(),
+            keys.map(|at| self.announce(None, &request[args[at].clone()]))
+                .collect(),
         )
     }
 
@@ -196,12 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let elsewhere = self.reaches_elsewhere(row, args);
         let mut keys = row.written(request, args)?.fuse();
         let space = self.seat.as_ref()?.space();
-        let announce = |at: usize| {
-            let key = &request[args[at].clone()];
-            let hash = self.l1.hash(key);
-            self.l1.begin_lane_write(space, hash, key);
-            hash
-        };
+        let announce = |at: usize| self.announce(Some(space), &request[args[at].clone()]);
         // Most have one key, and need no list.
         let (first, second) = (keys.next().map(announce), keys.next().map(announce));
         match (first, second) {
@@ -214,5 +204,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ))
             }
         }
+    }
+
+    /// A write of a key is about to be sent: down the lane of that space, or over the own connection. Its hash.
+    #[inline]
+    fn announce(&self, lane: Option<&Space>, key: &[u8]) -> u64 {
+        let hash = self.l1.hash(key);
+        match lane {
+            Some(space) => self.l1.begin_lane_write(space, hash, key),
+            None => self.l1.begin_write(hash, key),
+        }
+        hash
     }
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ahead::warm_keys;
+use super::asked::{Asked, Wanted};
 use super::attention::Drawn;
 use super::requests::ANSWERED;
 use super::telling::{Ask, key_of};
 use super::{Flow, Session};
-use crate::command::Row;
 use crate::l1::keyspace::Missed;
 use crate::l1::settings::Mode;
 use crate::l1::{AHEAD, L1, Lookup, Read, Rule, Space};
@@ -23,17 +23,6 @@ use crate::upstream::{Extra, NO_KEYSPACE, Predicted};
 
 /// Requests of waiting hits above which further ones do not wait but go to the lane.
 const DEFERRED_WINDOW: usize = 256 * 1024;
-
-/// What kind of reply a cacheable read asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Wanted {
-    /// GET's.
-    Value,
-    /// MGET's.
-    Values,
-    /// Another command's.
-    Reply(&'static Row),
-}
 
 /// A cacheable read that waits for its turn behind outstanding replies.
 pub(super) struct Deferred {
@@ -54,71 +43,6 @@ pub(super) enum UnderWay {
     Sent,
     /// Its lane is still being connected.
     Unsent,
-}
-
-/// A cacheable read in hand.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) request: &'a [u8],
-    pub(super) args: &'a [Range<usize>],
-    pub(super) wanted: Wanted,
-}
-
-impl<'a> Asked<'a> {
-    pub(super) fn shape(&self) -> Shape {
-        match self.wanted {
-            Wanted::Value | Wanted::Values => Shape::Generic,
-            Wanted::Reply(row) => row.shape(self.args.len()),
-        }
-    }
-
-    /// The keys; none where they cannot be told.
-    pub(super) fn keys(&self) -> Vec<&'a [u8]> {
-        match self.wanted {
-            Wanted::Value | Wanted::Values => {
-                let keys = self.args[1..].iter();
-                keys.map(|key| &self.request[key.clone()]).collect()
-            }
-            Wanted::Reply(row) => row
-                .keys(self.request, self.args)
-                .map_or_else(Vec::new, |keys| {
-                    keys.map(|at| &self.request[self.args[at].clone()])
-                        .collect()
-                }),
-        }
-    }
-
-    pub(super) fn first_key(&self) -> Option<&'a [u8]> {
-        let at = match self.wanted {
-            Wanted::Value | Wanted::Values => 1,
-            Wanted::Reply(row) => row.keys(self.request, self.args)?.next()?,
-        };
-        Some(&self.request[self.args.get(at)?.clone()])
-    }
-
-    /// What L1 knows it by, or, of several values, the first; none where its keys cannot be told.
-    #[inline]
-    pub(super) fn first_read(&self, l1: &L1) -> Option<Read<'a>> {
-        let key = self.first_key()?;
-        Some(match self.wanted {
-            Wanted::Value | Wanted::Values => l1.value(key),
-            Wanted::Reply(row) => l1.reply(row.name, key, self.rest()),
-        })
-    }
-
-    /// Whether it is of a single key.
-    pub(super) fn names_one_key(&self) -> bool {
-        let Wanted::Reply(row) = self.wanted else {
-            return matches!(self.wanted, Wanted::Value);
-        };
-        let keys = row.keys(self.request, self.args);
-        keys.is_some_and(|mut keys| keys.next().is_some() && keys.next().is_none())
-    }
-
-    /// What stands behind the command's name.
-    pub(super) fn rest(&self) -> &'a [u8] {
-        &self.request[self.args[0].end..]
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::asked::{Asked, Wanted};
 use super::attention::Drawn;
-use super::reads::{Asked, Wanted};
 use super::{Flow, Replies, Session, foresee};
 use crate::command::{self, Cache, Class, Flags, Row};
 use crate::proxy::own::Own;

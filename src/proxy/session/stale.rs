@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::reads::Asked;
+use super::asked::Asked;
 use crate::resp::encode;
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::durations::Route;
