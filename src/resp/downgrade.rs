@@ -26,6 +26,18 @@ pub enum Shape {
     Streams,
 }
 
+impl Shape {
+    /// A reply that is null.
+    #[inline]
+    #[must_use]
+    pub fn null(self) -> &'static [u8] {
+        match self {
+            Self::NullArray | Self::Streams => b"*-1\r\n",
+            Self::Generic | Self::NullElements | Self::NullFourth | Self::Pairs => b"$-1\r\n",
+        }
+    }
+}
+
 /// What is under way at the top of a reply, beyond the generic rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Top {

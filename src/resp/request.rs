@@ -86,7 +86,7 @@ impl RequestScanner {
                 Some(_) => return self.scan_inline(buf),
             }
             let counted = match few_digits(buf, 1) {
-                Some((n, next)) => Some((i64::from(n), next)),
+                Some((n, next)) => Some((n.cast_signed(), next)),
                 None => self.number(
                     buf,
                     "too big mbulk count string",
@@ -162,7 +162,7 @@ impl RequestScanner {
             && buf.get(at) == Some(&b'$')
             && let Some((length, start)) = few_digits(buf, at + 1)
         {
-            let end = start + length as usize;
+            let end = start + usize::try_from(length).unwrap_or_default();
             if buf.len() < end + 2 {
                 break;
             }
@@ -231,17 +231,32 @@ impl RequestScanner {
 
 /// The number that stands at `at`, and where the next line starts, if it has at most three digits and its line is whole.
 #[inline]
-fn few_digits(buf: &[u8], at: usize) -> Option<(u32, usize)> {
-    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
-    let (digits, count) = match *buf.get(at..)? {
-        [a, b'\r', b'\n', ..] => ([0, 0, digit(a)], 1),
-        [a @ b'1'..=b'9', b, b'\r', b'\n', ..] => ([0, digit(a), digit(b)], 2),
-        [a @ b'1'..=b'9', b, c, b'\r', b'\n', ..] => ([digit(a), digit(b), digit(c)], 3),
-        _ => return None,
+fn few_digits(buf: &[u8], at: usize) -> Option<(u64, usize)> {
+    const BREAK: u64 = u16::from_le_bytes(*b"\r\n") as u64;
+    let rest = buf.get(at..)?;
+    let padded = || {
+        let mut bytes = [0; 8];
+        bytes[..rest.len()].copy_from_slice(rest);
+        bytes
     };
-    let [hundreds, tens, ones] = digits;
-    let all = tens <= 9 && ones <= 9;
-    all.then_some((hundreds * 100 + tens * 10 + ones, at + count + 2))
+    let bytes = u64::from_le_bytes(rest.first_chunk().copied().unwrap_or_else(padded));
+    let digit = |n: u32| ((bytes >> (8 * n)) & 0xff).wrapping_sub(u64::from(b'0'));
+    let breaks = |n: u32| (bytes >> (8 * n)) & 0xffff == BREAK;
+    let first = digit(0);
+    if breaks(1) {
+        return (first <= 9).then_some((first, at + 3));
+    }
+    // Nothing begins with a zero.
+    let second = digit(1);
+    if !(1..=9).contains(&first) || second > 9 {
+        return None;
+    }
+    let two = first * 10 + second;
+    if breaks(2) {
+        return Some((two, at + 4));
+    }
+    let third = digit(2);
+    (third <= 9 && breaks(3)).then(|| (two * 10 + third, at + 5))
 }
 
 /// C's `isspace`, which Redis uses before an argument and behind a closing quote.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::l1::settings::{Admit, Settings};
 use crate::l1::{Lookup, RuleSet};
+use crate::resp::downgrade::Shape;
 use crate::telemetry::Telemetry;
 use crate::telemetry::settings::Settings as TelemetrySettings;
 use crate::upstream::{Attempt, Extra, FillKeys, Filled};
@@ -43,7 +44,7 @@ fn reader(rules: RuleSet) -> (Reader, Arc<Mailbox>) {
         keyspace: 0,
         resp2: true,
         silent: false,
-        shape: crate::resp::downgrade::Shape::Generic,
+        shape: Shape::Generic,
         attempt: Attempt::First,
         given_up: false,
         reads: None,
@@ -139,4 +140,47 @@ fn a_lost_lane_answers_everything_that_was_sent() {
     let (mut reader, session) = reader(RuleSet::none());
     assert!(reader.fail("UNAVAILABLE lost", None).is_empty(), "no write");
     assert_eq!(session.lock().out, b"-UNAVAILABLE lost\r\n");
+}
+
+/// Replies that are handed over together are the same as one by one: for sessions of both protocols, however they come.
+#[test]
+fn nulls_among_plain_replies_are_each_in_their_clients_protocol() {
+    use Shape::{Generic, NullArray};
+    let replies: [(&[u8], bool, Shape); 7] = [
+        (b"_\r\n", true, Generic),
+        (b"$1\r\n1\r\n", true, Generic),
+        (b"_\r\n", true, NullArray),
+        (b":7\r\n", true, Generic),
+        (b"_\r\n", false, Generic),
+        (b"+OK\r\n", false, Generic),
+        (b"_\r\n", true, Generic),
+    ];
+    for step in [1, 2, 7, 1000] {
+        let (mut reader, old) = reader(RuleSet::none());
+        reader.pending.clear();
+        let new: Arc<Mailbox> = Arc::default();
+        let mut stream = Vec::new();
+        for (reply, resp2, shape) in replies {
+            stream.extend_from_slice(reply);
+            let session = if resp2 { &old } else { &new };
+            let ours = Pending::ours(Some(Arc::clone(session)), 1, Op::Relay);
+            reader.pending.push_back(Pending {
+                silent: false,
+                keyspace: 0,
+                resp2,
+                shape,
+                ..ours
+            });
+        }
+        feed(&mut reader, &stream, step);
+        let out = |session: &Mailbox| {
+            let mail = session.lock();
+            (mail.out.clone(), mail.answered)
+        };
+        let expected = b"$-1\r\n$1\r\n1\r\n*-1\r\n:7\r\n$-1\r\n".to_vec();
+        assert_eq!(out(&old), (expected, 5));
+        assert_eq!(out(&new), (b"_\r\n+OK\r\n".to_vec(), 2));
+        let absent = &reader.l1.keyspaces().counters(0).absent;
+        assert_eq!(absent.load(std::sync::atomic::Ordering::Relaxed), 4);
+    }
 }

@@ -53,11 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let args = scanner.args();
         let row = command::of(request, args).or_else(|| self.module_read(request, args));
         let asked = match row.and_then(|row| self.way(row.class, row, request, args)) {
-            Some(Way::Read(wanted)) if alone => Some(Asked {
-                request,
-                args,
-                wanted,
-            }),
+            Some(Way::Read(wanted)) if alone => Some(Asked::new(wanted, request, args)),
             _ => None,
         };
         // While the upstream is lost, what was held is as good as what it would say; and nothing is sent.

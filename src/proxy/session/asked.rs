@@ -24,9 +24,26 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a [u8],
     pub(super) args: &'a [Range<usize>],
     pub(super) wanted: Wanted,
+    /// Its first key; none where its keys cannot be told.
+    pub(super) key: Option<&'a [u8]>,
 }
 
 impl<'a> Asked<'a> {
+    #[inline]
+    pub(super) fn new(wanted: Wanted, request: &'a [u8], args: &'a [Range<usize>]) -> Self {
+        let at = match wanted {
+            Wanted::Value | Wanted::Values => Some(1),
+            Wanted::Reply(row) => row.keys(request, args).and_then(|mut keys| keys.next()),
+        };
+        let key = at.and_then(|at| args.get(at));
+        Self {
+            request,
+            args,
+            wanted,
+            key: key.map(|key| &request[key.clone()]),
+        }
+    }
+
     pub(super) fn shape(&self) -> Shape {
         match self.wanted {
             Wanted::Value | Wanted::Values => Shape::Generic,
@@ -50,18 +67,10 @@ impl<'a> Asked<'a> {
         }
     }
 
-    pub(super) fn first_key(&self) -> Option<&'a [u8]> {
-        let at = match self.wanted {
-            Wanted::Value | Wanted::Values => 1,
-            Wanted::Reply(row) => row.keys(self.request, self.args)?.next()?,
-        };
-        Some(&self.request[self.args.get(at)?.clone()])
-    }
-
     /// What L1 knows it by, or, of several values, the first; none where its keys cannot be told.
     #[inline]
     pub(super) fn first_read(&self, l1: &L1) -> Option<Read<'a>> {
-        let key = self.first_key()?;
+        let key = self.key?;
         Some(match self.wanted {
             Wanted::Value | Wanted::Values => l1.value(key),
             Wanted::Reply(row) => l1.reply(row.name, key, self.rest()),

@@ -30,11 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut cached, mut held) = (false, false);
         let why = match way {
             Some(Way::Read(wanted)) => {
-                let asked = Asked {
-                    request,
-                    args,
-                    wanted,
-                };
+                let asked = Asked::new(wanted, request, args);
                 held = self.l1_on && self.has_all(asked).is_ok();
                 let bar = self.keeps_out(asked, &keys);
                 cached = bar.is_none();

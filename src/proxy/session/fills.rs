@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 (admitted > 0).then_some((Filled::Values, None))?
             }
             Wanted::Value => {
-                let (key, read) = (asked.first_key()?, first?);
+                let (key, read) = (asked.key?, first?);
                 let admitted = self.l1.admits(space, &read, policy);
                 let held = admitted.then(|| self.l1.held(space, read.key, key, self.now))?;
                 (Filled::Value, held)

@@ -94,11 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         // The reply is put together here, and only then left out if nobody wants it.
         let silent = std::mem::take(&mut self.silent);
-        let ask = Asked {
-            request: &ask,
-            args: &ranges,
-            wanted: Wanted::Values,
-        };
+        let ask = Asked::new(Wanted::Values, &ask, &ranges);
         self.send_read(ask, ask.first_read(&self.l1), None, false, why);
         self.silent = silent;
         true

@@ -61,11 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             let before = self.out.len();
             self.silent = read.silent;
-            let asked = Asked {
-                request: &read.request,
-                args: &read.args,
-                wanted: read.wanted,
-            };
+            let asked = Asked::new(read.wanted, &read.request, &read.args);
             self.telling.resume(read.ask);
             self.drawn = read.drawn;
             match read.captured {
@@ -94,11 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for read in std::mem::take(&mut self.deferred) {
             self.silent = read.silent;
             self.telling.resume(read.ask);
-            let asked = Asked {
-                request: &read.request,
-                args: &read.args,
-                wanted: read.wanted,
-            };
+            let asked = Asked::new(read.wanted, &read.request, &read.args);
             let keyspace = self.keyspace(&asked);
             self.note_miss(keyspace, Missed::Overtaken);
             let first = asked.first_read(&self.l1);
@@ -112,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn read(&mut self, asked: Asked<'_>) -> Flow {
         if !self.lanes.large.is_empty()
             && !matches!(asked.wanted, Wanted::Values)
-            && let Some(key) = asked.first_key()
+            && let Some(key) = asked.key
         {
             let hash = self.l1.hash(key);
             if self.lanes.large.contains(hash) {
@@ -134,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         } else if self.drawn.hot
-            && let Some(key) = asked.first_key()
+            && let Some(key) = asked.key
         {
             self.l1.hot.note(key, self.now);
         }
@@ -355,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     pub(super) fn keyspace(&self, asked: &Asked<'_>) -> u8 {
         let keyspaces = self.l1.keyspaces();
-        asked.first_key().map_or(0, |key| keyspaces.of(key))
+        asked.key.map_or(0, |key| keyspaces.of(key))
     }
 
     /// Answers from L1, if it has all that is asked for; what it has is a snapshot, or it is not used. The number of the
@@ -396,7 +388,7 @@ impl Source<'_> {
         let read = match asked.wanted {
             Wanted::Values => return self.answer_values(asked, out),
             Wanted::Reply(row) => {
-                let key = asked.first_key().ok_or(Missed::NotHeld)?;
+                let key = asked.key.ok_or(Missed::NotHeld)?;
                 self.l1.reply(row.name, key, asked.rest())
             }
             Wanted::Value => self.l1.value(&asked.request[asked.args[1].clone()]),

@@ -278,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let row = row?;
         match self.way(class, row, request, args)? {
             Way::Write | Way::Script if self.turns_writes_away(1) => {}
-            Way::Read(wanted) => return Some(self.read_as(wanted, request, args)),
+            Way::Read(wanted) => return Some(self.read(Asked::new(wanted, request, args))),
             Way::Relay => {
                 let key = row.keys(request, args).and_then(|mut keys| keys.next());
                 let key = key.and_then(|at| args.get(at));
@@ -319,14 +319,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         Some(Flow::Done)
-    }
-
-    fn read_as(&mut self, wanted: Wanted, request: &[u8], args: &[Range<usize>]) -> Flow {
-        self.read(Asked {
-            request,
-            args,
-            wanted,
-        })
     }
 
     /// CLIENT REPLY, which concerns what is sent to the client alone.

@@ -1,14 +1,17 @@
-//! The quick way for most of what a lane brings: whole, plain replies to commands of which nothing more is to be known. What
-//! a session sent together is answered together: its mailbox is locked once for all of it, and the bytes are copied at once.
-//! Everything else is taken by the fold itself, one reply at a time.
+//! The quick way for most of what a lane brings: whole replies that are plain or null, to commands of which nothing more is
+//! to be known. What a session sent together is answered together: its mailbox is locked once for all of it, and what is the
+//! same in both protocols is copied at once. Everything else is taken by the fold itself, one reply at a time.
 
 use std::sync::Arc;
 
-use super::relay::announced;
+use super::relay::{announced, count_absent};
 use super::{Frame, Reader, note_dirty};
 use crate::telemetry::big_keys::BIG;
 use crate::upstream::mailbox::Mailbox;
 use crate::upstream::{Op, Pending};
+
+/// A reply that is null.
+pub(super) const NULL: &[u8] = b"_\r\n";
 
 impl Reader {
     /// Hands over as many of the next replies as go to one session and are plain; the bytes used.
@@ -25,7 +28,7 @@ impl Reader {
             .large_reply
             .min(usize::try_from(BIG).unwrap_or(usize::MAX) - 1);
         let first = self.pending.front().and_then(|head| plain_of(head, None));
-        let Some(first) = first.filter(|_| whole_plain(buf).is_some()) else {
+        let Some(first) = first.filter(|_| whole(buf).is_some()) else {
             return 0;
         };
         let session = Arc::clone(first);
@@ -33,10 +36,10 @@ impl Reader {
         if mail.cut.is_some() {
             return 0;
         }
-        let (mut at, mut answered) = (0, 0);
+        let (mut at, mut copied, mut answered) = (0, 0, 0);
         while let Some(head) = self.pending.front()
             && plain_of(head, Some(&session)).is_some()
-            && let Some(length) = whole_plain(&buf[at..]).filter(|&length| length <= largest)
+            && let Some(length) = whole(&buf[at..]).filter(|&length| length <= largest)
             && self.telling.passes(head.sent_us)
         {
             if head.sent_us != self.proved {
@@ -45,6 +48,14 @@ impl Reader {
             let head = self.pending.pop_front().expect("looked at above");
             if let Op::Write(keys) = head.op {
                 self.answered_write(&keys);
+            }
+            if buf[at] == b'_' {
+                count_absent(&self.l1, head.keyspace);
+                if head.resp2 {
+                    mail.out.extend_from_slice(&buf[copied..at]);
+                    mail.out.extend_from_slice(head.shape.null());
+                    copied = at + length;
+                }
             }
             self.outcomes.slow += u32::from(self.was_slow);
             answered += 1;
@@ -56,7 +67,7 @@ impl Reader {
         self.outcomes.replies += answered;
         mail.progress = self.now;
         mail.answered += u64::from(answered);
-        mail.out.extend_from_slice(&buf[..at]);
+        mail.out.extend_from_slice(&buf[copied..at]);
         self.weigh_if_heavy(&mut mail);
         drop(mail);
         note_dirty(&mut self.dirty, &session);
@@ -74,6 +85,12 @@ fn plain_of<'a>(head: &'a Pending, session: Option<&Arc<Mailbox>>) -> Option<&'a
     session
         .is_none_or(|session| Arc::ptr_eq(session, own))
         .then_some(own)
+}
+
+/// The length of a reply that is whole, and the same in both protocols or null.
+#[inline]
+fn whole(buf: &[u8]) -> Option<usize> {
+    whole_plain(buf).or_else(|| buf.starts_with(NULL).then_some(NULL.len()))
 }
 
 /// The length of a reply that is whole and the same in both protocols: a bulk, a simple string, an integer.
@@ -128,8 +145,28 @@ fn quick_length(buf: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::whole_plain;
+    use super::{NULL, whole_plain};
+    use crate::resp::downgrade::{Downgrade, Shape};
     use crate::resp::frame::{FrameWalker, Ignore};
+
+    /// A null is what the converter makes of it, whatever the command.
+    #[test]
+    fn nulls_are_those_of_the_converter() {
+        let shapes = [
+            Shape::Generic,
+            Shape::NullArray,
+            Shape::NullElements,
+            Shape::NullFourth,
+            Shape::Pairs,
+            Shape::Streams,
+        ];
+        for shape in shapes {
+            let (mut state, mut out) = (Downgrade::new(shape), Vec::new());
+            let walked = FrameWalker::default().walk(NULL, &mut state.into_buffer(&mut out));
+            assert_eq!(walked.map(|walked| walked.consumed), Ok(NULL.len()));
+            assert_eq!(out, shape.null(), "{shape:?}");
+        }
+    }
 
     /// What is taken quickly is as long as the walker finds it, and nothing is taken that is not whole.
     #[test]

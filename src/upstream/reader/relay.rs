@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::plain::whole_plain;
+use super::plain::{NULL, whole_plain};
 use super::{Reader, note_dirty};
 use crate::l1::L1;
 use crate::l1::keyspace::Refusal;
@@ -129,8 +129,8 @@ impl Reader {
                 return Ok(Some((walked.consumed, walked.done)));
             }
         }
-        if buf[0] == b'_' && !self.walker.in_frame() {
-            count_absent(&self.l1, head);
+        if buf.starts_with(NULL) && !self.walker.in_frame() {
+            count_absent(&self.l1, head.keyspace);
         }
         mail.progress = self.now;
         let (fresh, before) = (!self.reply.relayed, mail.out.len());
@@ -264,9 +264,9 @@ fn convert(
 }
 
 /// The upstream has none of what a cacheable read asks for.
-fn count_absent(l1: &L1, read: &Pending) {
-    if read.keyspace != NO_KEYSPACE {
-        let counters = l1.keyspaces().counters(read.keyspace);
+pub(super) fn count_absent(l1: &L1, keyspace: u8) {
+    if keyspace != NO_KEYSPACE {
+        let counters = l1.keyspaces().counters(keyspace);
         counters.absent.fetch_add(1, Ordering::Relaxed);
     }
 }
