@@ -245,11 +245,11 @@ impl<'a> Driver<'a> {
         self.lane.queue_ours(bytes, pending);
     }
 
-    /// Whether what is queued waits for the sessions of this thread whose clients have sent something by now: once, and
-    /// for no longer than a look at the sockets takes. What they send goes with it: fewer and larger parts cost both sides less.
+    /// Whether what is queued waits for the sessions of this thread whose clients have sent something by now: where several
+    /// are at work, once, and for no longer than a look at the sockets takes. What they send goes with it: fewer and larger
+    /// parts cost both sides less.
     fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
-        self.gathering =
-            !self.gathering && self.written == self.out.len() && self.lane.backlog() > 0;
+        self.gathering = !self.gathering && self.written == self.out.len() && self.lane.is_shared();
         if self.gathering {
             // Wakes this task behind that look.
             let wakes = pin!(tokio::task::yield_now()).poll(cx);

@@ -79,6 +79,8 @@ pub struct Lane {
     queue: Mutex<Queue>,
     /// Bytes in the queue.
     backlog: AtomicUsize,
+    /// It was added to more than once.
+    several: AtomicBool,
     /// Replies to come for what has left the queue.
     outstanding: AtomicUsize,
     pub(super) waker: AtomicWaker,
@@ -116,6 +118,7 @@ impl Lane {
             lanes,
             queue: Mutex::new(queue),
             backlog: AtomicUsize::new(0),
+            several: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             seats: AtomicUsize::new(0),
@@ -248,6 +251,11 @@ impl Lane {
         self.backlog.load(Ordering::Relaxed)
     }
 
+    /// Whether several sessions have queued something.
+    pub(super) fn is_shared(&self) -> bool {
+        self.several.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_quiet(&self, quiet: bool) {
         self.quiet.store(quiet, Ordering::Release);
     }
@@ -354,6 +362,9 @@ impl Lane {
 
     fn wake(&self, mut queue: MutexGuard<'_, Queue>) {
         let wake = !std::mem::replace(&mut queue.woken, true);
+        if !wake {
+            self.several.store(true, Ordering::Relaxed);
+        }
         drop(queue);
         if wake {
             self.waker.wake();
@@ -413,6 +424,7 @@ impl Lane {
     ) -> bool {
         let mut queue = self.queue.lock();
         queue.woken = false;
+        self.several.store(false, Ordering::Relaxed);
         if queue.pending.is_empty() {
             return false;
         }
