@@ -10,7 +10,6 @@
 //!
 //! Not seen are commands of a session whose bytes go through as they are, and those behind MONITOR or CLIENT REPLY.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,100 +20,19 @@ use super::attention::Shares;
 use crate::command::{self, Row};
 use crate::resp::request::{RequestScanner, Scanned};
 use crate::telemetry::Telemetry;
-use crate::telemetry::big_keys::BIG;
 use crate::telemetry::durations::{Label, Recorder, Route};
-use crate::telemetry::operation::{Context, Key, Operation, Upstream, Why};
+use crate::telemetry::operation::{Context, Key, Operation, Why};
 use crate::upstream::lanes::Lanes;
 use crate::upstream::mailbox::{Note, first_word};
 
+mod asks;
+mod recording;
+
+pub(in crate::proxy) use asks::Ask;
+use asks::{Asks, Told};
+
 /// Kinds of commands answered at once that are kept apart in one pass.
 const KINDS: usize = 8;
-
-/// A command that somebody was asked.
-#[derive(Debug, Default)]
-pub(in crate::proxy) struct Ask {
-    label: Label,
-    /// When it was read from the client, in microseconds of the boot clock.
-    began: u64,
-    /// When it was handed to an own connection, in microseconds of the boot clock.
-    sent: u64,
-    /// Hash of its (first) key, where an own connection is asked and it has one.
-    pub(in crate::proxy) key: Option<u64>,
-    /// It may wait for something to happen, and is not slow for that.
-    pub(in crate::proxy) waits: bool,
-    told: Option<Box<Told>>,
-}
-
-/// What is kept of a command that will be told of.
-#[derive(Debug, Default)]
-struct Told {
-    key: Key,
-    keyspace: Option<u8>,
-    context: Option<Context>,
-}
-
-/// Commands that wait for their replies, in order, like ones together.
-#[derive(Debug, Default)]
-struct Asks {
-    older: VecDeque<(Ask, u64)>,
-    /// The newest that are alike, of which nobody is told; none where it is 0.
-    newest: (Label, u64, u64),
-}
-
-impl Asks {
-    #[inline]
-    fn push(&mut self, label: Label, began: u64) {
-        if self.newest.0 != label || self.newest.1 != began {
-            self.turn();
-            (self.newest.0, self.newest.1) = (label, began);
-        }
-        self.newest.2 += 1;
-    }
-
-    /// One that is told of, whatever becomes of it.
-    fn push_told(&mut self, ask: Ask) {
-        self.turn();
-        self.older.push_back((ask, 1));
-    }
-
-    /// What comes next is not like the newest.
-    fn turn(&mut self) {
-        let (label, began, count) = &mut self.newest;
-        if *count > 0 {
-            let ask = Ask {
-                label: *label,
-                began: *began,
-                ..Ask::default()
-            };
-            self.older.push_back((ask, std::mem::take(count)));
-        }
-    }
-
-    /// The newest, back.
-    fn pop_newest(&mut self) -> Option<Ask> {
-        self.turn();
-        let (last, count) = self.older.back_mut()?;
-        if *count > 1 {
-            *count -= 1;
-            return Some(Ask {
-                label: last.label,
-                began: last.began,
-                ..Ask::default()
-            });
-        }
-        self.older.pop_back().map(|(ask, _)| ask)
-    }
-
-    /// The oldest, if all of them are alike, and so many of them are taken out.
-    #[inline]
-    fn take_alike(&mut self, replies: u64) -> Option<(Label, u64)> {
-        if !self.older.is_empty() || self.newest.2 < replies {
-            return None;
-        }
-        self.newest.2 -= replies;
-        Some((self.newest.0, self.newest.1))
-    }
-}
 
 /// Commands answered at once, of one kind.
 #[derive(Debug, Clone, Copy)]
@@ -420,172 +338,6 @@ impl Telling {
     #[inline]
     pub(super) fn has_news(&self) -> bool {
         self.kinds > 0 || self.taken > 0
-    }
-
-    /// Records what has been answered, by a clock that shows `now` in microseconds.
-    #[inline]
-    pub(super) fn record(&mut self, now: u64) {
-        if self.kinds > 0 {
-            self.record_done(now);
-        }
-        if self.taken > 0 {
-            self.record_lane(now);
-        }
-    }
-
-    fn record_done(&mut self, now: u64) {
-        for at in 0..std::mem::take(&mut self.kinds) {
-            let Done {
-                label,
-                route,
-                began,
-                count,
-            } = self.done[at];
-            let took = now.saturating_sub(began);
-            if let Some(recorder) = &self.recorder {
-                recorder.record(label, route, took, count);
-            }
-            if took >= self.slow {
-                // One for all that are alike: which of them held the others up is not known.
-                let mut operation = self.operation(label, route, began, Told::default());
-                (operation.ended, operation.why) = (now, Why::Slow);
-                self.telemetry.note(&operation);
-            }
-        }
-        if !self.ending.is_empty() {
-            self.tell_ended(now);
-        }
-    }
-
-    #[cold]
-    fn tell_ended(&mut self, now: u64) {
-        for mut operation in self.ending.drain(..) {
-            operation.ended = now;
-            self.telemetry.note(&operation);
-        }
-    }
-
-    fn record_lane(&mut self, now: u64) {
-        if self.notes.is_empty()
-            && let Some((label, began)) = self.lane.take_alike(self.taken)
-        {
-            let took = now.saturating_sub(began);
-            let replies = std::mem::take(&mut self.taken);
-            if let Some(recorder) = &self.recorder {
-                recorder.record(label, Route::Lane, took, replies);
-            }
-            if took >= self.slow {
-                self.tell_of_lane(label, began, None, replies, now);
-            }
-            self.recorded += replies;
-            return;
-        }
-        self.lane.turn();
-        while self.taken > 0 {
-            let Some((ask, count)) = self.lane.older.front_mut() else {
-                debug_assert!(false, "a reply was taken for which nobody had asked");
-                self.recorded += std::mem::take(&mut self.taken);
-                break;
-            };
-            let replies = self.taken.min(*count);
-            let took = now.saturating_sub(ask.began);
-            if let Some(recorder) = &self.recorder {
-                recorder.record(ask.label, Route::Lane, took, replies);
-            }
-            *count -= replies;
-            self.taken -= replies;
-            let last = self.recorded + replies;
-            let (label, began, told) = (ask.label, ask.began, ask.told.take());
-            if *count == 0 {
-                self.lane.older.pop_front();
-            }
-            let noted = self.notes.iter().any(|note| note.ordinal <= last);
-            if told.is_some() || took >= self.slow || noted {
-                self.tell_of_lane(label, began, told, replies, now);
-            }
-            self.recorded = last;
-        }
-        if !self.notes.is_empty() {
-            // Of a reply that was taken back.
-            self.notes.retain(|note| note.ordinal > self.recorded);
-        }
-    }
-
-    /// Tells of so many of the lane's replies, the next behind those that are recorded.
-    #[cold]
-    fn tell_of_lane(
-        &mut self,
-        label: Label,
-        began: u64,
-        mut told: Option<Box<Told>>,
-        replies: u64,
-        now: u64,
-    ) {
-        let slow = now.saturating_sub(began) >= self.slow;
-        for ordinal in self.recorded + 1..=self.recorded + replies {
-            let note = self.notes.iter().position(|note| note.ordinal == ordinal);
-            let note = note.map(|at| self.notes.swap_remove(at));
-            let followed = told.take();
-            let drawn = followed.is_some();
-            let mut operation =
-                self.operation(label, Route::Lane, began, *followed.unwrap_or_default());
-            operation.ended = now;
-            if let Some(note) = note {
-                if note.error.is_some()
-                    && let Some(recorder) = &self.recorder
-                {
-                    recorder.failed(label, Route::Lane);
-                }
-                if note.bytes >= BIG
-                    && let Some(hash) = note.key
-                {
-                    self.big.push((ordinal, hash, note.bytes, label));
-                }
-                operation.error = note.error;
-                operation.reply_bytes = note.bytes;
-                operation.upstream = note.upstream;
-                if let (Key::None, Some(hash)) = (&operation.key, note.key) {
-                    operation.key = Key::Hash(hash);
-                }
-            }
-            operation.why = match operation.error {
-                _ if drawn => Why::Drawn,
-                Some(_) => Why::Failed,
-                None if slow => Why::Slow,
-                None => continue,
-            };
-            self.telemetry.note(&operation);
-        }
-    }
-
-    /// An own connection has answered, or never will: with this error, if with one.
-    pub(super) fn own_ended(&mut self, ask: Ask, now: u64, error: Option<Box<str>>) {
-        let took = now.saturating_sub(ask.began);
-        if let Some(recorder) = &self.recorder {
-            recorder.record(ask.label, Route::Own, took, 1);
-            if error.is_some() {
-                recorder.failed(ask.label, Route::Own);
-            }
-        }
-        let slow = took >= self.slow && !ask.waits;
-        let drawn = ask.told.is_some();
-        let why = match &error {
-            _ if drawn => Why::Drawn,
-            Some(_) => Why::Failed,
-            None if slow => Why::Slow,
-            None => return,
-        };
-        let told = *ask.told.unwrap_or_default();
-        let mut operation = self.operation(ask.label, Route::Own, ask.began, told);
-        (operation.ended, operation.error, operation.why) = (now, error, why);
-        if let (Key::None, Some(hash)) = (&operation.key, ask.key) {
-            operation.key = Key::Hash(hash);
-        }
-        operation.upstream = Some(Upstream {
-            sent: ask.sent,
-            answered: now,
-        });
-        self.telemetry.note(&operation);
     }
 }
 
