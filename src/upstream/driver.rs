@@ -246,10 +246,11 @@ impl<'a> Driver<'a> {
     }
 
     /// Whether what is queued waits for the sessions of this thread whose clients have sent something by now: where several
-    /// are at work, once, and for no longer than a look at the sockets takes. What they send goes with it: fewer and larger
-    /// parts cost both sides less.
+    /// are at work and the upstream has something to answer meanwhile, once, and for no longer than a look at the sockets
+    /// takes. What they send goes with it: fewer and larger parts cost both sides less.
     fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
-        self.gathering = !self.gathering && self.written == self.out.len() && self.lane.is_shared();
+        let several = self.lane.is_shared() && !self.reader.pending.is_empty();
+        self.gathering = several && !self.gathering && self.written == self.out.len();
         if self.gathering {
             // Wakes this task behind that look.
             let wakes = pin!(tokio::task::yield_now()).poll(cx);
