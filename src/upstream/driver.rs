@@ -245,9 +245,9 @@ impl<'a> Driver<'a> {
         self.lane.queue_ours(bytes, pending);
     }
 
-    /// Whether what is queued waits for the sessions of this thread whose clients have sent something by now: where several
-    /// are at work and the upstream has something to answer meanwhile, once, and for no longer than a look at the sockets
-    /// takes. What they send goes with it: fewer and larger parts cost both sides less.
+    /// Whether what is queued waits for sessions whose clients have sent something by now: where several are at work and the
+    /// upstream has something to answer meanwhile, once, until this thread has had its turn with those that are ready and has
+    /// looked at its sockets. What they send goes with it: fewer and larger parts cost both sides less.
     fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
         let several = self.lane.is_shared() && !self.reader.pending.is_empty();
         self.gathering = several && !self.gathering && self.written == self.out.len();

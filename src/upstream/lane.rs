@@ -251,7 +251,7 @@ impl Lane {
         self.backlog.load(Ordering::Relaxed)
     }
 
-    /// Whether several sessions have queued something.
+    /// Whether the queue was added to more than once, as where several sessions are at work.
     pub(super) fn is_shared(&self) -> bool {
         self.several.load(Ordering::Relaxed)
     }

@@ -14,7 +14,7 @@ use crate::upstream::{Op, Pending};
 pub(super) const NULL: &[u8] = b"_\r\n";
 
 impl Reader {
-    /// Hands over as many of the next replies as go to one session and are plain; the bytes used.
+    /// Hands over as many of the next replies as go to one session and are plain or null; the bytes used.
     pub(super) fn plain(&mut self, buf: &[u8]) -> usize {
         let under_way = !matches!(self.frame, Frame::None)
             || self.walker.in_frame()

@@ -69,7 +69,7 @@ impl Telling {
         }
     }
 
-    /// The same of a reply that is plain and not large, to a command that is not to be told of; false where there is
+    /// The same of a reply that is plain or null, and not large, to a command that is not to be told of; false where there is
     /// something to tell all the same, and nothing is counted.
     #[inline]
     pub(super) fn passes(&mut self, sent: u64) -> bool {
