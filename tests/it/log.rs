@@ -1,5 +1,7 @@
 //! What the log looks like in trouble: JSON on every line, nothing that is a client's, and no flood.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
@@ -27,12 +29,13 @@ fn every_line_is_an_event_and_none_tells_what_is_a_clients() {
     client.call(&["INCR", KEY]);
     client.call(&["EVAL", "error(ARGV[1])", "0", VALUE]);
     client.call(&["CONFIG", "SET", "requirepass", PASSWORD]);
-    // A client that does not take its replies is cut off, and says why.
-    let mut greedy = Client::connect(program.listen);
-    for _ in 0..200 {
-        greedy.send(&["ECHO", &VALUE.repeat(1000)]);
-    }
-    let _ = greedy.try_flush();
+    // A client that does not take its replies is cut off, and says why. They are more than the kernel's buffers take.
+    let mut greedy = TcpStream::connect(program.listen).expect("a connection");
+    let window = socket2::SockRef::from(&greedy).set_recv_buffer_size(64 << 10);
+    window.expect("a small window");
+    let text = VALUE.repeat(1000);
+    let asked = format!("*2\r\n$4\r\nECHO\r\n${}\r\n{text}\r\n", text.len());
+    let _ = greedy.write_all(asked.repeat(400).as_bytes());
     program.await_line("client cut off");
     // The upstream is gone for a while, and comes back with a password that is not known here.
     server.kill();
