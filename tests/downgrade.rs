@@ -253,6 +253,12 @@ proptest! {
         prop_assert_eq!(convert(Downgrade::new(shape), &reply, &cuts), expected);
     }
 
+    /// Where the reply as a whole is null, its shape says what that is.
+    #[test]
+    fn a_null_is_what_its_shape_says(shape in shape()) {
+        prop_assert_eq!(convert(Downgrade::new(shape), b"_\r\n", &[3]), shape.null());
+    }
+
     #[test]
     fn the_elements_of_exec_have_a_shape_each(
         elements in prop::collection::vec((tree().prop_filter("pairs or none", uniform), shape()), 0..6),

@@ -8,6 +8,9 @@
 use super::encode;
 use super::frame::Sink;
 
+const NULL: &[u8] = b"$-1\r\n";
+const NULL_ARRAY: &[u8] = b"*-1\r\n";
+
 /// How a command's RESP2 reply differs from its RESP3 reply by more than the generic rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
@@ -31,9 +34,22 @@ impl Shape {
     #[inline]
     #[must_use]
     pub fn null(self) -> &'static [u8] {
+        if self.null_is_array(0, 0) {
+            NULL_ARRAY
+        } else {
+            NULL
+        }
+    }
+
+    /// Whether a null inside so many aggregates, with so many elements of the reply begun, is a null array.
+    #[inline]
+    fn null_is_array(self, depth: usize, begun: u64) -> bool {
         match self {
-            Self::NullArray | Self::Streams => b"*-1\r\n",
-            Self::Generic | Self::NullElements | Self::NullFourth | Self::Pairs => b"$-1\r\n",
+            Self::Generic | Self::Pairs => false,
+            Self::NullArray => depth == 0,
+            Self::NullElements => depth == 1,
+            Self::NullFourth => depth == 1 && begun == 4,
+            Self::Streams => true,
         }
     }
 }
@@ -97,13 +113,9 @@ impl Downgrade {
 
     /// A null where the element under way stands is a null array.
     fn null_is_array(&self) -> bool {
-        match (self.depth, self.shape) {
-            (None, _) => self.queued.is_some(),
-            (_, Shape::Generic | Shape::Pairs) => false,
-            (Some(depth), Shape::NullArray) => depth == 0,
-            (Some(depth), Shape::NullElements) => depth == 1,
-            (Some(depth), Shape::NullFourth) => depth == 1 && self.begun == 4,
-            (_, Shape::Streams) => true,
+        match self.depth {
+            None => self.queued.is_some(),
+            Some(depth) => self.shape.null_is_array(depth, self.begun),
         }
     }
 }
@@ -194,7 +206,7 @@ impl Sink for Downgrading<'_> {
         let count = n.max(0).unsigned_abs();
         match kind {
             _ if n < 0 => {
-                let null: &[u8] = if kind == b'*' { b"*-1\r\n" } else { b"$-1\r\n" };
+                let null = if kind == b'*' { NULL_ARRAY } else { NULL };
                 self.out.extend_from_slice(null);
             }
             b'%' if self.state.shape == Shape::Streams && self.state.depth == Some(0) => {
@@ -222,8 +234,8 @@ impl Sink for Downgrading<'_> {
             return;
         }
         match kind {
-            b'_' if self.state.null_is_array() => self.out.extend_from_slice(b"*-1\r\n"),
-            b'_' => encode::nil(self.out, true),
+            b'_' if self.state.null_is_array() => self.out.extend_from_slice(NULL_ARRAY),
+            b'_' => self.out.extend_from_slice(NULL),
             b'#' => self
                 .out
                 .extend_from_slice(if text == b"t" { b":1\r\n" } else { b":0\r\n" }),

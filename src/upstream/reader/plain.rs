@@ -145,28 +145,8 @@ fn quick_length(buf: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NULL, whole_plain};
-    use crate::resp::downgrade::{Downgrade, Shape};
+    use super::whole_plain;
     use crate::resp::frame::{FrameWalker, Ignore};
-
-    /// A null is what the converter makes of it, whatever the command.
-    #[test]
-    fn nulls_are_those_of_the_converter() {
-        let shapes = [
-            Shape::Generic,
-            Shape::NullArray,
-            Shape::NullElements,
-            Shape::NullFourth,
-            Shape::Pairs,
-            Shape::Streams,
-        ];
-        for shape in shapes {
-            let (mut state, mut out) = (Downgrade::new(shape), Vec::new());
-            let walked = FrameWalker::default().walk(NULL, &mut state.into_buffer(&mut out));
-            assert_eq!(walked.map(|walked| walked.consumed), Ok(NULL.len()));
-            assert_eq!(out, shape.null(), "{shape:?}");
-        }
-    }
 
     /// What is taken quickly is as long as the walker finds it, and nothing is taken that is not whole.
     #[test]
