@@ -17,12 +17,14 @@ mod blocks;
 mod index;
 mod keys;
 pub mod learned;
+mod recent;
 mod table;
 pub mod told;
 
 pub use blocks::Blocks;
 pub use index::find;
 pub use keys::{Access, Begin, Find, Positions, Spec};
+pub use recent::Recent;
 
 /// Where a command goes and what it may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +236,11 @@ impl Row {
         self.name.starts_with('H') && self.flags.has(Flags::READONLY)
     }
 
+    /// Whether every request of its name is one of it, whatever its other arguments are.
+    fn is_told_by_name(&self) -> bool {
+        self.subs.is_empty() && self.word.is_none()
+    }
+
     /// Its sub-commands.
     #[must_use]
     pub fn subcommands(&self) -> &'static [Row] {
@@ -261,6 +268,11 @@ fn takes(arity: i16, arguments: usize) -> bool {
 #[must_use]
 pub fn of(request: &[u8], args: &[Range<usize>]) -> Option<&'static Row> {
     let row = find(&request[args.first()?.clone()])?;
+    narrowed(row, request, args)
+}
+
+/// What a request of this name is by its other arguments.
+fn narrowed(row: &'static Row, request: &[u8], args: &[Range<usize>]) -> Option<&'static Row> {
     if let Some((word, other)) = row.word {
         let has = |arg: &Range<usize>| request[arg.clone()].eq_ignore_ascii_case(word.as_bytes());
         return Some(if args[1..].iter().any(has) {

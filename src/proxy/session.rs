@@ -25,6 +25,7 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,7 @@ use super::control::Ordered;
 use super::own::Own;
 use super::registry::Sessions;
 use super::settings::{Causality, Settings, Sharing};
+use crate::command::Recent;
 use crate::l1::hot::Sampler;
 use crate::l1::{L1, Rule};
 use crate::resp::frame::FrameWalker;
@@ -150,6 +152,8 @@ pub struct Session<S> {
     silent: bool,
     input: Vec<u8>,
     scanner: RequestScanner,
+    /// The row of the newest command.
+    recent: Recent,
     /// A large request is being passed on.
     streaming: Option<FrameWalker>,
     out: Vec<u8>,
@@ -161,8 +165,8 @@ pub struct Session<S> {
     departures: Departures,
     /// The newest read that was sent, while it may have to be sent again.
     repeat: Vec<u8>,
-    /// The same of what is queued and not submitted.
-    queued_repeat: Vec<u8>,
+    /// Where the same stands in `bytes`, of what is not submitted.
+    repeated: Range<usize>,
     /// What is sent now was sent before, and lost.
     again: bool,
     sent: u64,
@@ -278,6 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             silent: false,
             input: Vec::new(),
             scanner: RequestScanner::default(),
+            recent: Recent::default(),
             streaming: None,
             out: Vec::new(),
             written: 0,
@@ -285,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             batch: Vec::new(),
             departures: Departures::default(),
             repeat: Vec::new(),
-            queued_repeat: Vec::new(),
+            repeated: 0..0,
             again: false,
             sent: 0,
             wrote: 0,

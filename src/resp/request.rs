@@ -80,18 +80,17 @@ impl RequestScanner {
     /// The bytes are no request; the connection is to be closed after the error reply.
     pub fn scan(&mut self, buf: &[u8]) -> Result<Scanned, RequestError> {
         if self.at == 0 {
-            match buf.first() {
-                None => return Ok(Scanned::Incomplete),
-                Some(b'*') => {}
-                Some(_) => return self.scan_inline(buf),
-            }
-            let counted = match few_digits(buf, 1) {
-                Some((n, next)) => Some((n.cast_signed(), next)),
-                None => self.number(
-                    buf,
-                    "too big mbulk count string",
-                    "invalid multibulk length",
-                )?,
+            let counted = match few_digits(buf, 0, b'*') {
+                Some((n, next)) => Some((i64::try_from(n).unwrap_or(i64::MAX), next)),
+                None => match buf.first() {
+                    None => return Ok(Scanned::Incomplete),
+                    Some(b'*') => self.number(
+                        buf,
+                        "too big mbulk count string",
+                        "invalid multibulk length",
+                    )?,
+                    Some(_) => return self.scan_inline(buf),
+                },
             };
             let Some((n, next)) = counted else {
                 return Ok(Scanned::Incomplete);
@@ -157,20 +156,19 @@ impl RequestScanner {
         if self.body.is_some() {
             return;
         }
-        let mut at = self.at;
-        while self.missing > 0
-            && buf.get(at) == Some(&b'$')
-            && let Some((length, start)) = few_digits(buf, at + 1)
+        let (mut at, mut missing) = (self.at, self.missing);
+        while missing > 0
+            && let Some((length, start)) = few_digits(buf, at, b'$')
         {
-            let end = start + usize::try_from(length).unwrap_or_default();
+            let end = start + length;
             if buf.len() < end + 2 {
                 break;
             }
             self.args.push(start..end);
-            self.missing -= 1;
+            missing -= 1;
             at = end + 2;
         }
-        self.at = at;
+        (self.at, self.missing) = (at, missing);
         self.searched = self.searched.max(at);
     }
 
@@ -229,9 +227,10 @@ impl RequestScanner {
     }
 }
 
-/// The number that stands at `at`, and where the next line starts, if it has at most three digits and its line is whole.
+/// The number on the header line at `at`, which begins with `kind`, and where the next line starts, if it has at most three
+/// digits and is whole.
 #[inline]
-fn few_digits(buf: &[u8], at: usize) -> Option<(u64, usize)> {
+fn few_digits(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     const BREAK: u64 = u16::from_le_bytes(*b"\r\n") as u64;
     let rest = buf.get(at..)?;
     let padded = || {
@@ -240,23 +239,26 @@ fn few_digits(buf: &[u8], at: usize) -> Option<(u64, usize)> {
         bytes
     };
     let bytes = u64::from_le_bytes(rest.first_chunk().copied().unwrap_or_else(padded));
-    let digit = |n: u32| ((bytes >> (8 * n)) & 0xff).wrapping_sub(u64::from(b'0'));
+    if bytes.to_le_bytes()[0] != kind {
+        return None;
+    }
+    let digit = |n: u32| (((bytes >> (8 * n)) & 0xff) as usize).wrapping_sub(usize::from(b'0'));
     let breaks = |n: u32| (bytes >> (8 * n)) & 0xffff == BREAK;
-    let first = digit(0);
-    if breaks(1) {
-        return (first <= 9).then_some((first, at + 3));
+    let first = digit(1);
+    if breaks(2) {
+        return (first <= 9).then_some((first, at + 4));
     }
     // Nothing begins with a zero.
-    let second = digit(1);
+    let second = digit(2);
     if !(1..=9).contains(&first) || second > 9 {
         return None;
     }
     let two = first * 10 + second;
-    if breaks(2) {
-        return Some((two, at + 4));
+    if breaks(3) {
+        return Some((two, at + 5));
     }
-    let third = digit(2);
-    (third <= 9 && breaks(3)).then(|| (two * 10 + third, at + 5))
+    let third = digit(3);
+    (third <= 9 && breaks(4)).then(|| (two * 10 + third, at + 6))
 }
 
 /// C's `isspace`, which Redis uses before an argument and behind a closing quote.

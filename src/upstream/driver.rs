@@ -107,7 +107,7 @@ impl<'a> Driver<'a> {
         if self.reader.read_only && self.is_wrong_node() {
             return Poll::Ready(self.leave(LaneEnd::RoleChanged));
         }
-        self.tell_outstanding(self.reader.pending.len());
+        self.tell_outstanding(self.reader.pending.commands());
         let quiet = self.is_drained();
         if quiet != self.quiet {
             self.quiet = quiet;
@@ -360,7 +360,7 @@ impl<'a> Driver<'a> {
             }
             return false;
         };
-        let others = self.reader.pending.len() > 1;
+        let others = self.reader.pending.commands() > 1;
         let limit = self.lane.lanes().settings().lane_stall_limit;
         // With nobody behind it, a slow client delays nobody: it may take its time.
         if others && self.stalled >= limit {

@@ -16,7 +16,7 @@ use super::identity::LaneKey;
 use super::lanes::Lanes;
 use super::mailbox::Mailbox;
 use super::pending::refuse_in_turn;
-use super::{Op, Pending, refuse};
+use super::{Awaited, Op, Pending, refuse};
 use crate::l1::{Inherited, Reach, Read, Settling, Space};
 use crate::telemetry::clock::{millis, now_ms};
 
@@ -48,7 +48,7 @@ enum Standing {
 struct Queue {
     standing: Standing,
     out: Vec<u8>,
-    pending: Vec<Pending>,
+    pending: Awaited,
     woken: bool,
     /// Sessions whose own connections serve them until it is up.
     awaiting: Vec<Weak<Mailbox>>,
@@ -106,7 +106,7 @@ impl Lane {
         let queue = Queue {
             standing: Standing::Connecting,
             out: Vec::new(),
-            pending: Vec::new(),
+            pending: Awaited::default(),
             woken: false,
             awaiting: Vec::new(),
         };
@@ -319,7 +319,7 @@ impl Lane {
             Standing::Connecting | Standing::Up => {
                 let Some(error) = self.bar(&queue) else {
                     queue.out.append(bytes);
-                    queue.pending.append(pending);
+                    queue.pending.extend(pending.drain(..));
                     self.backlog.store(queue.out.len(), Ordering::Relaxed);
                     self.wake(queue);
                     return Ok(Submitted::Queued);
@@ -335,7 +335,7 @@ impl Lane {
         bytes.clear();
         if in_turn {
             refuse_in_turn(self.lanes.l1(), pending, &error);
-            queue.pending.append(pending);
+            queue.pending.extend(pending.drain(..));
             self.wake(queue);
         } else {
             drop(queue);
@@ -347,7 +347,7 @@ impl Lane {
     /// Why nothing more is to be sent now, if so.
     fn bar(&self, queue: &Queue) -> Option<String> {
         let (node, settings) = (self.lanes.node(), self.lanes.settings());
-        let queued = queue.pending.len();
+        let queued = queue.pending.commands();
         if node.is_cut() {
             node.refusal()
         } else if node.is_full(queued)
@@ -417,11 +417,7 @@ impl Lane {
     }
 
     /// Takes out what is queued.
-    pub(super) fn take_queued(
-        &self,
-        out: &mut Vec<u8>,
-        pending: &mut impl Extend<Pending>,
-    ) -> bool {
+    pub(super) fn take_queued(&self, out: &mut Vec<u8>, pending: &mut Awaited) -> bool {
         let mut queue = self.queue.lock();
         queue.woken = false;
         self.several.store(false, Ordering::Relaxed);
@@ -430,7 +426,7 @@ impl Lane {
         }
         std::mem::swap(&mut queue.out, out);
         self.backlog.store(queue.out.len(), Ordering::Relaxed);
-        pending.extend(queue.pending.drain(..));
+        pending.append(&mut queue.pending);
         true
     }
 

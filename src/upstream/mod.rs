@@ -42,5 +42,6 @@ pub mod tls;
 mod touch;
 
 pub use pending::{
-    Attempt, ExecBlock, Extra, FillKeys, Filled, Keys, NO_KEYSPACE, Op, Pending, Predicted, refuse,
+    Attempt, Awaited, ExecBlock, Extra, FillKeys, Filled, Keys, NO_KEYSPACE, Op, Pending,
+    Predicted, Terms, refuse,
 };

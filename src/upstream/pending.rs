@@ -8,6 +8,10 @@ use super::mailbox::Mailbox;
 use crate::l1::{Epoch, Held, L1, Settling, Unsettled};
 use crate::resp::downgrade::Shape;
 
+mod awaited;
+
+pub use awaited::{Awaited, Further};
+
 /// What a read puts into L1.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Filled {
@@ -149,6 +153,13 @@ impl Keys {
         unsettled.hashes.extend_from_slice(self.as_slice());
     }
 
+    /// Whether there are none.
+    #[inline]
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Many(hashes) if hashes.is_empty())
+    }
+
     /// The hashes.
     #[must_use]
     pub fn as_slice(&self) -> &[u64] {
@@ -174,64 +185,85 @@ pub enum Attempt {
 /// Of a command that is no cacheable read.
 pub const NO_KEYSPACE: u8 = u8::MAX;
 
-/// A command that was queued on the lane.
+/// How a command was sent: what is alike of those that its session sends together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// When its bytes were handed over, in microseconds of the boot clock.
+    pub sent_us: u64,
+    /// The number of the key space that a cacheable read is counted in; [`NO_KEYSPACE`] for what is none.
+    pub keyspace: u8,
+    /// How its reply differs in RESP2.
+    pub shape: Shape,
+    /// Whether it may be sent again.
+    pub attempt: Attempt,
+    /// The client speaks RESP2.
+    pub resp2: bool,
+    /// The client has asked for no reply.
+    pub silent: bool,
+    /// It is told of, whatever becomes of it.
+    pub told: bool,
+}
+
+/// A command that was queued on the lane, with those behind it that are alike.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about the command"
-)]
 pub struct Pending {
     /// Whose it is; a marker's and a probe's reply goes to nobody, but a marker lifts its session's fence.
     pub session: Option<Arc<Mailbox>>,
-    /// When its bytes were handed over, in microseconds of the boot clock.
-    pub sent_us: u64,
-    /// The client speaks RESP2.
-    pub resp2: bool,
-    /// How its reply differs in RESP2.
-    pub shape: Shape,
-    /// The client has asked for no reply.
-    pub silent: bool,
-    /// Whether it may be sent again.
-    pub attempt: Attempt,
+    /// How it was sent.
+    pub terms: Terms,
     /// Its session has had an error in place of the reply, which is nobody's when it comes.
     pub given_up: bool,
     /// Hash of the key that a read names, to be remembered where its reply is large.
     pub reads: Option<u64>,
-    /// It is told of, whatever becomes of it.
-    pub told: bool,
-    /// The number of the key space that a cacheable read is counted in; [`NO_KEYSPACE`] for what is none.
-    pub keyspace: u8,
     /// What its reply does.
     pub op: Op,
     /// What few commands have.
     pub extra: Extra,
+    /// Commands of its session right behind it that differ in their keys alone.
+    pub further: Further,
 }
 
 impl Pending {
+    /// Of one command; `reads` is the hash of the key that a read names.
+    #[must_use]
+    pub fn new(
+        session: Option<Arc<Mailbox>>,
+        terms: Terms,
+        reads: Option<u64>,
+        op: Op,
+        extra: Extra,
+    ) -> Self {
+        Self {
+            session,
+            terms,
+            given_up: false,
+            reads,
+            op,
+            extra,
+            further: Further::default(),
+        }
+    }
+
     /// Of a command of our own, whose reply no client gets; `sent` in milliseconds of the boot clock.
     #[must_use]
     pub fn ours(session: Option<Arc<Mailbox>>, sent: u64, op: Op) -> Self {
-        Self {
-            session,
+        let terms = Terms {
             sent_us: sent * 1000,
-            told: false,
             keyspace: NO_KEYSPACE,
-            resp2: false,
             shape: Shape::Generic,
-            silent: true,
             attempt: Attempt::Only,
-            given_up: false,
-            reads: None,
-            op,
-            extra: Extra::default(),
-        }
+            resp2: false,
+            silent: true,
+            told: false,
+        };
+        Self::new(session, terms, None, op, Extra::default())
     }
 
     /// When its bytes were handed over, in milliseconds of the boot clock.
     #[inline]
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.sent_us / 1000
+        self.terms.sent_us / 1000
     }
 
     /// Whether its reply goes to a session.
@@ -245,7 +277,10 @@ impl Pending {
     /// The writes that it stands for, in flight until then, are settled with others.
     fn settle_later(&self, unsettled: &mut Unsettled) {
         match &self.op {
-            Op::Write(keys) => keys.settle_later(unsettled),
+            Op::Write(keys) => {
+                keys.settle_later(unsettled);
+                unsettled.hashes.extend_from_slice(self.further.keys());
+            }
             Op::Exec(block) => block.keys.settle_later(unsettled),
             Op::Marker(_)
             | Op::Relay
@@ -289,7 +324,7 @@ impl<'a> Failure<'a> {
 /// Answers commands that were never sent with an error.
 pub fn refuse(l1: &Arc<L1>, pending: impl IntoIterator<Item = Pending>, error: &str) {
     let mut unsent = Unsettled::default();
-    for pending in pending {
+    for pending in pending.into_iter().flat_map(Pending::each) {
         fail_one(pending, Failure::of(error), &mut unsent);
     }
     drop(Settling::new(l1, unsent));
@@ -305,13 +340,14 @@ pub(super) fn refuse_in_turn(l1: &Arc<L1>, pending: &mut Vec<Pending>, error: &s
             pending.settle_later(&mut unsent);
             pending.op = Op::Refused(Arc::clone(&error));
             pending.extra = Extra::default();
+            pending.further.forget_keys();
         }
         relayed
     });
     drop(Settling::new(l1, unsent));
 }
 
-/// Ends one command that will get no reply; if it is a write, `unsettled` takes it over.
+/// Ends one command, which stands for itself alone, that will get no reply; if it is a write, `unsettled` takes it over.
 pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut Unsettled) {
     pending.settle_later(unsettled);
     let owed = pending.is_relayed() && !failure.answered && !pending.given_up;
@@ -333,14 +369,14 @@ pub(super) fn fail_one(pending: Pending, failure: Failure<'_>, unsettled: &mut U
         mail.cut = Some("the upstream was lost in the middle of a reply");
         mail.answered += 1;
     } else if owed
-        && pending.attempt == Attempt::First
+        && pending.terms.attempt == Attempt::First
         && mail.is_last()
         && again.is_some_and(|since| sent > since)
     {
         mail.again = Some(sent);
         mail.answered += 1;
     } else if owed {
-        mail.end_with(error, pending.silent);
+        mail.end_with(error, pending.terms.silent);
     }
     mail.fences += u64::from(marker);
     drop(mail);

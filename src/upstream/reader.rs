@@ -5,7 +5,6 @@
 //! Here is the fold itself, and what the end of each reply means; handing a reply over is in `relay`, several at a time in
 //! `plain`, fills are in `filling`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::audits::Suspect;
@@ -21,7 +20,7 @@ use super::large::LargeKeys;
 use super::mailbox::Mailbox;
 use super::pending::{Failure, fail_joined, fail_one};
 use super::push::{Applying, PushSink};
-use super::{Keys, Op, Pending, touch};
+use super::{Awaited, Keys, Op, Pending, touch};
 use crate::l1::keyspace::Refusal;
 use crate::l1::{L1, Rule, Space, Unsettled};
 use crate::resp::downgrade::Downgrade;
@@ -128,7 +127,7 @@ pub struct Reader {
     pub read_only: bool,
     /// Now, in milliseconds of the boot clock.
     now: u64,
-    pub pending: VecDeque<Pending>,
+    pub pending: Awaited,
 }
 
 impl Reader {
@@ -162,7 +161,7 @@ impl Reader {
             evicts_by_use: None,
             read_only: false,
             now: 0,
-            pending: VecDeque::new(),
+            pending: Awaited::default(),
         }
     }
 
@@ -304,6 +303,7 @@ impl Reader {
         let head = self.pending.front();
         let sent_us = head
             .expect("a reply has ended, so a command was pending")
+            .terms
             .sent_us;
         if sent_us != self.proved {
             self.prove(sent_us);
@@ -342,7 +342,7 @@ impl Reader {
                 return self.judge(&error);
             }
         }
-        let head = self.pending.pop_front().expect("looked at above");
+        let head = self.pending.pop().expect("looked at above");
         let sent = head.sent();
         match head.op {
             Op::Relay => {}
@@ -365,7 +365,7 @@ impl Reader {
             }
             Op::Fill(fill) => {
                 let filling = std::mem::take(&mut self.filling);
-                self.fill(&fill, filling, head.shape, sent);
+                self.fill(&fill, filling, head.terms.shape, sent);
             }
             Op::Marker(settling) => {
                 drop(settling);
@@ -400,21 +400,9 @@ impl Reader {
         self.was_slow = self.slow_after > 0 && self.now.saturating_sub(sent) > self.slow_after;
     }
 
-    /// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
-    #[inline]
+    /// A write's reply has come.
     fn answered_write(&mut self, keys: &Keys) {
-        let stays = matches!(keys, Keys::One(_) | Keys::Many(_));
-        match self.beside {
-            Beside::Nobody => {}
-            Beside::OtherDatabases if stays => {}
-            _ => return keys.settle_later(&mut self.unsettled),
-        }
-        if let Keys::Any = keys {
-            self.l1.end_write_of_any();
-        }
-        for &hash in keys.as_slice() {
-            self.l1.end_write(hash);
-        }
+        answered_write(&self.l1, self.beside, &mut self.unsettled, keys);
     }
 
     /// What an error reply says about the lane itself.
@@ -441,7 +429,7 @@ impl Reader {
         for joined in std::mem::take(&mut self.shared).into_joined() {
             fail_joined(&joined, error, again);
         }
-        for (at, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+        for (at, pending) in std::mem::take(&mut self.pending).into_each().enumerate() {
             if let (Op::ScriptEnd, Some(session)) = (&pending.op, &pending.session) {
                 self.release_script(session);
                 session.wake();
@@ -463,6 +451,23 @@ impl Reader {
 #[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;
+
+/// A write's reply has come: where another lane may hold a push for it back, it stays in flight for now.
+#[inline]
+fn answered_write(l1: &L1, beside: Beside, unsettled: &mut Unsettled, keys: &Keys) {
+    let stays = matches!(keys, Keys::One(_) | Keys::Many(_));
+    match beside {
+        Beside::Nobody => {}
+        Beside::OtherDatabases if stays => {}
+        _ => return keys.settle_later(unsettled),
+    }
+    if let Keys::Any = keys {
+        l1.end_write_of_any();
+    }
+    for &hash in keys.as_slice() {
+        l1.end_write(hash);
+    }
+}
 
 /// A session has been left something, and is to be woken.
 fn note_dirty(dirty: &mut Vec<Arc<Mailbox>>, session: &Arc<Mailbox>) {

@@ -41,6 +41,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.telling.finish();
         self.again = false;
         self.silent = silent;
+        let behind = self.bytes.len();
+        self.repeated.start += behind;
+        self.repeated.end += behind;
         self.bytes.extend(queued.0);
         self.batch.extend(queued.1);
     }

@@ -12,7 +12,7 @@ use crate::l1::{Rule, Space};
 use crate::resp::downgrade::Shape;
 use crate::upstream::lane::{Closed, MARKER, Submitted};
 use crate::upstream::lanes::Seat;
-use crate::upstream::{Attempt, Extra, Keys, NO_KEYSPACE, Op, Pending};
+use crate::upstream::{Attempt, Extra, Keys, NO_KEYSPACE, Op, Pending, Terms};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Leaves a lane that is late or retired, once nothing is outstanding on it; takes a seat where there was no room
@@ -66,7 +66,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let behind = mail.submitted != mail.answered;
         mail.submitted = self.sent;
         drop(mail);
-        std::mem::swap(&mut self.repeat, &mut self.queued_repeat);
+        self.repeat.clear();
+        let repeated = std::mem::take(&mut self.repeated);
+        self.repeat.extend_from_slice(&self.bytes[repeated]);
         while let Some(seat) = &self.seat {
             match seat.submit(&mut self.bytes, &mut self.batch, behind) {
                 Ok(submitted) => {
@@ -121,27 +123,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let attempt = if self.again {
             Attempt::Second
         } else if repeatable && !self.silent && self.partial.is_none() {
-            self.queued_repeat.clear();
-            self.queued_repeat.extend_from_slice(request);
+            self.repeated = self.bytes.len()..self.bytes.len() + request.len();
             Attempt::First
         } else {
             Attempt::Only
         };
         self.bytes.extend_from_slice(request);
-        self.batch.push(Pending {
-            session: Some(Arc::clone(&self.mailbox)),
+        let terms = Terms {
             sent_us: self.now_us,
-            told,
             keyspace: std::mem::replace(&mut self.missed, NO_KEYSPACE),
-            resp2: self.resp2,
             shape,
-            silent: self.silent,
             attempt,
-            given_up: false,
-            reads,
-            op,
-            extra,
-        });
+            resp2: self.resp2,
+            silent: self.silent,
+            told,
+        };
+        // What others may join, or is compared, has a record of its own.
+        if extra.is_empty()
+            && let Some(last) = self.batch.last_mut()
+            && last.takes_in(&terms, reads, &op)
+        {
+            return;
+        }
+        let session = Some(Arc::clone(&self.mailbox));
+        self.batch
+            .push(Pending::new(session, terms, reads, op, extra));
     }
 
     /// Queues a script, and behind it the marker whose reply says that L1 has seen what it wrote.

@@ -77,13 +77,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Sends the reads that waited, because a later lane command is about to be sent.
+    #[inline]
     pub(super) fn flush_deferred(&mut self) {
-        if self.l1.knocked_out(Rule::WaitAtTail) {
-            return;
+        if !self.deferred.is_empty() && !self.l1.knocked_out(Rule::WaitAtTail) {
+            self.send_deferred();
         }
-        if self.deferred.is_empty() {
-            return;
-        }
+    }
+
+    #[cold]
+    fn send_deferred(&mut self) {
         let silent = self.silent;
         let in_hand = self.telling.ask();
         self.deferred_bytes = 0;

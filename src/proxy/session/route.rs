@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::asked::{Asked, Wanted};
 use super::attention::Drawn;
 use super::{Flow, Replies, Session, foresee};
-use crate::command::{self, Cache, Class, Flags, Row};
+use crate::command::{Cache, Class, Flags, Row};
 use crate::proxy::own::Own;
 use crate::proxy::own::expected::{Change, Effect, Expect, Limit};
 use crate::resp::encode;
@@ -65,7 +65,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if args.is_empty() {
             return Flow::Done;
         }
-        let row = command::of(request, args).or_else(|| self.module_read(request, args));
+        let row = self.recent.of(request, args);
+        let row = row.or_else(|| self.module_read(request, args));
         let class = row.map_or(Class::OwnUnknown, |row| row.class);
         self.begin(row, request, args);
         let place = &self.place;

@@ -118,13 +118,13 @@ impl Lane {
 
     fn is_queue_late(&self, now: u64) -> bool {
         let queue = self.queue.lock();
-        let Some(oldest) = queue.pending.first() else {
+        let Some(oldest) = queue.pending.front() else {
             return false;
         };
         let limit = millis(self.lanes.settings().request_timeout);
         let waits = now.saturating_sub(oldest.sent()) > limit;
         let session = oldest.session.as_ref();
-        let session = session.filter(|_| oldest.attempt == Attempt::Second);
+        let session = session.filter(|_| oldest.terms.attempt == Attempt::Second);
         waits || session.is_some_and(|session| now > session.lock().due)
     }
 
@@ -183,7 +183,7 @@ impl Lane {
             self.backlog.store(0, Ordering::Relaxed);
             std::mem::take(&mut queue.pending)
         };
-        refuse(self.lanes.l1(), pending, error);
+        refuse(self.lanes.l1(), pending.into_each(), error);
     }
 
     async fn drive(self: &Arc<Self>, connection: LaneConnection) -> LaneEnd {

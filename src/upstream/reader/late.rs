@@ -14,7 +14,7 @@ impl Reader {
         while let Some(head) = self.pending.front()
             && let Op::Refused(_) = head.op
         {
-            let head = self.pending.pop_front().expect("looked at above");
+            let head = self.pending.pop().expect("looked at above");
             // Its text is its own, and it holds no write any more.
             fail_one(head, Failure::of(""), &mut Unsettled::default());
         }
@@ -29,8 +29,8 @@ impl Reader {
         let midway = midway.and_then(|head| head.session.clone());
         let read_done = self.filling.was_read() || self.reply.discarding;
         for (at, pending) in self.pending.iter_mut().enumerate() {
-            let early =
-                now.saturating_sub(pending.sent()) <= limit && pending.attempt != Attempt::Second;
+            let early = now.saturating_sub(pending.sent()) <= limit
+                && pending.terms.attempt != Attempt::Second;
             let skip = early || pending.given_up || !pending.is_relayed() || at == 0 && read_done;
             let Some(session) = pending.session.as_ref().filter(|_| !skip) else {
                 continue;
@@ -43,12 +43,14 @@ impl Reader {
             }
             let mut mail = session.lock();
             let since = pending.sent().max(mail.progress);
-            let overdue = pending.attempt == Attempt::Second && now > mail.due;
+            let overdue = pending.terms.attempt == Attempt::Second && now > mail.due;
             if now.saturating_sub(since) <= limit && !overdue {
                 continue;
             }
             let error = said.get_or_insert_with(&error);
-            mail.end_with(error, pending.silent);
+            for _ in 0..pending.commands() {
+                mail.end_with(error, pending.terms.silent);
+            }
             drop(mail);
             pending.given_up = true;
             let flight = std::mem::take(&mut pending.extra).flight;

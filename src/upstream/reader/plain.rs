@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use super::relay::{announced, count_absent};
-use super::{Frame, Reader, note_dirty};
+use super::{Frame, Reader, answered_write, note_dirty};
 use crate::telemetry::big_keys::BIG;
 use crate::upstream::mailbox::Mailbox;
-use crate::upstream::{Op, Pending};
+use crate::upstream::{Keys, Op, Pending};
 
 /// A reply that is null.
 pub(super) const NULL: &[u8] = b"_\r\n";
@@ -39,27 +39,50 @@ impl Reader {
         let (mut at, mut copied, mut answered) = (0, 0, 0);
         while let Some(head) = self.pending.front()
             && plain_of(head, Some(&session)).is_some()
-            && let Some(length) = whole(&buf[at..]).filter(|&length| length <= largest)
-            && self.telling.passes(head.sent_us)
+            && self.telling.passes(head.terms.sent_us)
         {
-            if head.sent_us != self.proved {
-                self.prove(head.sent_us);
+            if head.terms.sent_us != self.proved {
+                self.prove(head.terms.sent_us);
             }
-            let head = self.pending.pop_front().expect("looked at above");
-            if let Op::Write(keys) = head.op {
-                self.answered_write(&keys);
+            let Some(head) = self.pending.front() else {
+                break;
+            };
+            let commands = head.commands();
+            let mut ended = 0;
+            while ended < commands
+                && let Some(length) = whole(&buf[at..]).filter(|&length| length <= largest)
+            {
+                if buf[at] == b'_' {
+                    count_absent(&self.l1, head.terms.keyspace);
+                    if head.terms.resp2 {
+                        mail.out.extend_from_slice(&buf[copied..at]);
+                        mail.out.extend_from_slice(head.terms.shape.null());
+                        copied = at + length;
+                    }
+                }
+                ended += 1;
+                at += length;
             }
-            if buf[at] == b'_' {
-                count_absent(&self.l1, head.keyspace);
-                if head.resp2 {
-                    mail.out.extend_from_slice(&buf[copied..at]);
-                    mail.out.extend_from_slice(head.shape.null());
-                    copied = at + length;
+            if ended == 0 {
+                break;
+            }
+            if let Op::Write(keys) = &head.op {
+                let mut settle = |keys: &Keys| {
+                    answered_write(&self.l1, self.beside, &mut self.unsettled, keys);
+                };
+                settle(keys);
+                for &hash in head.further_keys(ended - 1) {
+                    settle(&Keys::One(hash));
                 }
             }
-            self.outcomes.slow += u32::from(self.was_slow);
-            answered += 1;
-            at += length;
+            self.pending.pass(ended);
+            let replies = u32::try_from(ended).unwrap_or(u32::MAX);
+            self.telling.passed(replies);
+            self.outcomes.slow += replies * u32::from(self.was_slow);
+            answered += replies;
+            if ended < commands {
+                break;
+            }
         }
         if answered == 0 {
             return 0;
@@ -80,7 +103,7 @@ impl Reader {
 fn plain_of<'a>(head: &'a Pending, session: Option<&Arc<Mailbox>>) -> Option<&'a Arc<Mailbox>> {
     let handed_over = matches!(head.op, Op::Relay | Op::Write(_))
         && head.extra.is_empty()
-        && !(head.given_up || head.silent || head.told);
+        && !(head.given_up || head.terms.silent || head.terms.told);
     let own = head.session.as_ref().filter(|_| handed_over)?;
     session
         .is_none_or(|session| Arc::ptr_eq(session, own))

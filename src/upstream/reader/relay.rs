@@ -114,7 +114,7 @@ impl Reader {
             if let Some(hash) = head.reads {
                 self.large.add(hash);
             }
-            if head.attempt == Attempt::First && all_repeatable && mail.is_last() {
+            if head.terms.attempt == Attempt::First && all_repeatable && mail.is_last() {
                 // Nothing of its session comes behind it, so a second read of it changes no order.
                 mail.answered += 1;
                 mail.too_large = true;
@@ -130,17 +130,17 @@ impl Reader {
             }
         }
         if buf.starts_with(NULL) && !self.walker.in_frame() {
-            count_absent(&self.l1, head.keyspace);
+            count_absent(&self.l1, head.terms.keyspace);
         }
         mail.progress = self.now;
         let (fresh, before) = (!self.reply.relayed, mail.out.len());
-        let cut = mail.cut.is_some() || head.silent;
+        let cut = mail.cut.is_some() || head.terms.silent;
         let walked = match plain {
             Some(consumed) => Walked {
                 consumed,
                 done: true,
             },
-            None if head.resp2 && !cut => convert(
+            None if head.terms.resp2 && !cut => convert(
                 &mut self.walker,
                 &mut self.downgrade,
                 head,
@@ -153,7 +153,7 @@ impl Reader {
             return Ok(None);
         }
         let bytes = &buf[..walked.consumed];
-        if (plain.is_some() || !head.resp2) && !cut {
+        if (plain.is_some() || !head.terms.resp2) && !cut {
             mail.out.extend_from_slice(bytes);
         }
         self.weigh_if_heavy(&mut mail);
@@ -251,7 +251,7 @@ fn convert(
     if !walker.in_frame() {
         *downgrade = match &head.op {
             Op::Exec(block) => Downgrade::exec(block.shapes.clone()),
-            _ => Downgrade::new(head.shape),
+            _ => Downgrade::new(head.terms.shape),
         };
     }
     let before = out.len();

@@ -51,13 +51,13 @@ impl Telling {
         reply: &Reply,
         last: &[u8],
     ) {
-        if pending.sent_us != self.sent {
-            self.turn(pending.sent_us);
+        if pending.terms.sent_us != self.sent {
+            self.turn(pending.terms.sent_us);
         }
         self.count += 1;
         let fails = matches!(last[0], b'-' | b'!') && !reply.relayed || !reply.error.is_empty();
         let big = (reply.bytes + last.len()) as u64 >= BIG && pending.reads.is_some();
-        if pending.told || self.late || big || fails && self.fails {
+        if pending.terms.told || self.late || big || fails && self.fails {
             let error = if reply.error.is_empty() && fails {
                 last
             } else {
@@ -69,15 +69,20 @@ impl Telling {
         }
     }
 
-    /// The same of a reply that is plain or null, and not large, to a command that is not to be told of; false where there is
-    /// something to tell all the same, and nothing is counted.
+    /// Whether there is nothing to tell of replies that are plain or null, and not large, to commands that were sent at this
+    /// time and are not to be told of.
     #[inline]
     pub(super) fn passes(&mut self, sent: u64) -> bool {
         if sent != self.sent {
             self.turn(sent);
         }
-        self.count += u64::from(!self.late);
         !self.late
+    }
+
+    /// So many of those have ended.
+    #[inline]
+    pub(super) fn passed(&mut self, replies: u32) {
+        self.count += u64::from(replies);
     }
 
     /// The replies that follow are to what was sent at another time.
@@ -104,7 +109,7 @@ impl Telling {
             ordinal,
             key,
             upstream: Some(Upstream {
-                sent: pending.sent_us,
+                sent: pending.terms.sent_us,
                 answered: self.now,
             }),
             bytes: bytes as u64,
