@@ -1,6 +1,6 @@
 """redis-benchmark through nearside and other proxies (one worker each) and straight to Redis, in turn: ratios to the
 direct run of the same round, medians of several rounds; nearside's Unix socket, to its own TCP; and its resident
-memory. Prints Markdown.
+memory. Prints Markdown. A run during which the machine's host took a part of the CPU time for others is run anew.
 
 Usage: bench.py PROGRAM [ROUNDS [REQUESTS]]; ENVOY names an Envoy to compare with too.
 """
@@ -21,10 +21,29 @@ import contenders
 
 KEYS = 100_000
 IDLE_CLIENTS = 1000
+# More than this of the CPU time spoils a run; one that is spoilt so often counts all the same.
+STOLEN = 0.03
+ATTEMPTS = 5
+
+
+def host():
+    """CPU time since the machine started: what its host has taken for others, and all; the unit is the same."""
+    times = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return times[7], sum(times)
 
 
 def benchmark(server, command, depth, requests, unix=None):
-    """Requests a second, and the server's CPU in microseconds a request."""
+    """Requests a second, and the server's CPU in microseconds a request, of the run that was disturbed least."""
+    tried = []
+    while not tried or tried[-1][0] > STOLEN and len(tried) < ATTEMPTS:
+        before = host()
+        figures = run_benchmark(server, command, depth, requests, unix)
+        stolen, all_of_it = (after - earlier for after, earlier in zip(host(), before))
+        tried.append((stolen / all_of_it, figures))
+    return min(tried)[1]
+
+
+def run_benchmark(server, command, depth, requests, unix):
     before = server.cpu_seconds()
     at = ["-s", str(unix)] if unix else ["-p", str(server.port)]
     ran = subprocess.run(
