@@ -313,3 +313,20 @@ fn what_was_sent_together_is_given_up_one_by_one() {
     assert_eq!(mail(&session), said);
     assert!(reader.pending.is_empty() && !reader.l1.write_in_flight(written(&reader)[1]));
 }
+
+/// What stands behind it is not answered yet, of the same session or not.
+#[test]
+fn a_reply_proves_no_more_than_what_it_answers() {
+    let (mut reader, session) = reader(RuleSet::none());
+    reader.pending = Awaited::default();
+    for sent_us in [5_000_000, 9_000_000] {
+        let terms = Terms { sent_us, ..terms() };
+        let session = Some(Arc::clone(&session));
+        let relayed = Pending::new(session, terms, None, Op::Relay, Extra::default());
+        reader.pending.push(relayed);
+    }
+    feed(&mut reader, b"$1\r\nx\r\n", 1000);
+    assert_eq!(reader.space.proof(), Some(5000));
+    feed(&mut reader, b"$1\r\ny\r\n", 1000);
+    assert_eq!(reader.space.proof(), Some(9000));
+}

@@ -41,13 +41,7 @@ impl Reader {
             && plain_of(head, Some(&session)).is_some()
             && self.telling.passes(head.terms.sent_us)
         {
-            if head.terms.sent_us != self.proved {
-                self.prove(head.terms.sent_us);
-            }
-            let Some(head) = self.pending.front() else {
-                break;
-            };
-            let commands = head.commands();
+            let (commands, sent_us) = (head.commands(), head.terms.sent_us);
             let mut ended = 0;
             while ended < commands
                 && let Some(length) = whole(&buf[at..]).filter(|&length| length <= largest)
@@ -76,6 +70,10 @@ impl Reader {
                 }
             }
             self.pending.pass(ended);
+            // Only now: what has not been answered proves nothing.
+            if sent_us != self.proved {
+                self.prove(sent_us);
+            }
             let replies = u32::try_from(ended).unwrap_or(u32::MAX);
             self.telling.passed(replies);
             self.outcomes.slow += replies * u32::from(self.was_slow);
