@@ -77,19 +77,16 @@ impl Pending {
     pub(in crate::upstream) fn each(self) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
         iter::from_fn(move || {
-            let mut head = rest.take()?;
-            if head.further.count == 0 {
-                return Some(head);
-            }
-            let first = head.first();
-            head.advance(1);
-            rest = Some(head);
-            Some(first)
+            let first = rest.as_mut()?.part();
+            first.or_else(|| rest.take())
         })
     }
 
-    /// The first of its commands, by itself.
-    fn first(&self) -> Self {
+    /// Takes out the first of its commands, if others are left then.
+    fn part(&mut self) -> Option<Self> {
+        if self.further.count == 0 {
+            return None;
+        }
         let op = match &self.op {
             Op::Write(Keys::One(hash)) => Op::Write(Keys::One(*hash)),
             Op::Write(_) => Op::Write(Keys::Many(Box::default())),
@@ -97,16 +94,13 @@ impl Pending {
             // The others take nothing in.
             _ => Op::Relay,
         };
-        Self {
+        let session = self.session.clone();
+        let first = Self {
             given_up: self.given_up,
-            ..Self::new(
-                self.session.clone(),
-                self.terms,
-                self.reads,
-                op,
-                Extra::default(),
-            )
-        }
+            ..Self::new(session, self.terms, self.reads, op, Extra::default())
+        };
+        self.advance(1);
+        Some(first)
     }
 
     /// Goes on to the command behind its first so many, which are fewer than it stands for.
@@ -157,14 +151,9 @@ impl Awaited {
 
     /// The first command, taken out by itself.
     pub fn pop(&mut self) -> Option<Pending> {
-        let front = self.queue.front_mut()?;
+        let first = self.queue.front_mut()?.part();
         self.commands -= 1;
-        if front.further.count == 0 {
-            return self.queue.pop_front();
-        }
-        let first = front.first();
-        front.advance(1);
-        Some(first)
+        first.or_else(|| self.queue.pop_front())
     }
 
     /// Takes out the first so many of those that the front stands for.
@@ -246,6 +235,11 @@ mod tests {
         }
     }
 
+    fn alone(one: Known) -> Pending {
+        let (terms, reads, op) = command(one);
+        Pending::new(None, terms, reads, op, Extra::default())
+    }
+
     fn known(pending: &Pending) -> Known {
         let kind = match &pending.op {
             Op::Relay => 0,
@@ -286,7 +280,7 @@ mod tests {
             let (terms, reads, op) = command(one);
             let last = batch.last_mut();
             if !last.is_some_and(|last| last.takes_in(&terms, reads, &op)) {
-                batch.push(Pending::new(None, terms, reads, op, Extra::default()));
+                batch.push(alone(one));
             }
         }
         batch
@@ -299,13 +293,8 @@ mod tests {
             commands in commands(),
             steps in proptest::collection::vec(0..12_usize, 0..100),
         ) {
-            let mut expected: VecDeque<Known> = commands
-                .iter()
-                .map(|one| {
-                    let (terms, reads, op) = command(*one);
-                    known(&Pending::new(None, terms, reads, op, Extra::default()))
-                })
-                .collect();
+            let each: Vec<Known> = commands.iter().map(|&one| known(&alone(one))).collect();
+            let mut expected = VecDeque::from(each.clone());
             let mut awaited = Awaited::default();
             awaited.extend(batch(&commands));
             for step in steps {
@@ -328,10 +317,7 @@ mod tests {
             }
             let mut others = Awaited::default();
             others.extend(batch(&commands));
-            expected.extend(commands.iter().map(|one| {
-                let (terms, reads, op) = command(*one);
-                known(&Pending::new(None, terms, reads, op, Extra::default()))
-            }));
+            expected.extend(each);
             awaited.append(&mut others);
             prop_assert_eq!((awaited.commands(), others.commands()), (expected.len(), 0));
             let rest: Vec<Known> = awaited.into_each().map(|one| known(&one)).collect();
